@@ -1,0 +1,48 @@
+"""The one reader of the environment: every setting of every service, checked once, frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.store.errors import UsageError
+
+
+class Settings(BaseSettings):
+    """What the environment says; a field's name in capitals is the variable's name."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    redis_url: str | None = Field(None, description="Redis connection string; required by the recorder")
+    output_dir: Path = Field(Path("outputs"), description="where recordings are written")
+    archive_dir: Path = Field(Path("archives"), description="where archived days are kept")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json, console, or auto: console on a terminal, json elsewhere"
+    )
+    recorder_batch_size: int = Field(100, ge=1, le=1000, description="most jobs taken at once")
+    recorder_max_payload_mb: int = Field(
+        256, ge=1, le=2048, description="largest unpacked payload in MiB; a larger one goes to quarantine"
+    )
+    recorder_allowed_callbacks: str = Field(
+        "", description="comma-separated dotted names of RQ callbacks and webhook URLs that jobs may use"
+    )
+
+
+def load_settings() -> Settings:
+    """Read the environment, or raise `UsageError` naming each variable that can't be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"unusable setting: {problems}", hint="correct it in the environment") from None
+
+
+def require_redis_url(settings: Settings) -> str:
+    """The Redis URL, or a `UsageError` that says how to set it."""
+    if settings.redis_url is None:
+        raise UsageError("REDIS_URL is not set", hint="for example REDIS_URL=redis://127.0.0.1:6379/0")
+    return settings.redis_url
