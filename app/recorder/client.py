@@ -1,0 +1,79 @@
+"""What a producer calls, and what anybody may ask about the queue: connections, enqueuing, who works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq.job import Job
+from rq.queue import Queue
+from rq.worker import SimpleWorker
+
+from app.recorder.decode import RECORD_FUNCTION
+from app.store.errors import ServiceUnavailableError, UsageError
+
+QUEUE = "recorder"
+
+_SOCKET_TIMEOUT_S = 15.0
+_CONNECT_TIMEOUT_S = 5.0
+_HEALTH_CHECK_INTERVAL_S = 15
+_RETRIES = 3
+
+
+def connect(url: str) -> Redis:
+    """A Redis client for this URL: a pool of connections, each checked when it was idle, each call tried again.
+
+    Connects on first use. A call that fails for good raises redis-py's errors. Raises `UsageError` for a URL that
+    isn't one of ``redis://``, ``rediss://`` and ``unix://``.
+    """
+    try:
+        return Redis.from_url(
+            url,
+            socket_timeout=_SOCKET_TIMEOUT_S,
+            socket_connect_timeout=_CONNECT_TIMEOUT_S,
+            health_check_interval=_HEALTH_CHECK_INTERVAL_S,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), _RETRIES),
+        )
+    except ValueError as error:
+        raise UsageError(f"REDIS_URL can't be used: {error}") from None
+
+
+def enqueue_result(
+    data: Mapping[str, Any] | Any, *, connection: Redis, queue: str = QUEUE, **rq_options: Any
+) -> Job:
+    """Hand a finished result to the recorder; returns the RQ job.
+
+    `data` is the result as the recorder's guide describes it: a dict, or an object with those fields such as a
+    pydantic model. `rq_options` go to RQ's `enqueue_call`, for example ``result_ttl``, ``job_id`` or ``meta``.
+    When this returns, Redis has the result. Raises `ServiceUnavailableError` when it could not be handed over;
+    handing it over again is harmless.
+    """
+    try:
+        return Queue(queue, connection=connection).enqueue_call(RECORD_FUNCTION, args=(data,), **rq_options)
+    except RedisError as error:
+        raise ServiceUnavailableError(f"Redis did not take the result: {error}", hint="try again") from error
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker of a queue, as RQ knows it."""
+
+    name: str
+    hostname: str
+    pid: int
+    state: str
+
+
+def workers(connection: Redis, queue: str = QUEUE) -> list[WorkerInfo]:
+    """The workers of a queue that are registered in Redis, by name. Raises redis-py's errors."""
+    found = SimpleWorker.all(queue=Queue(queue, connection=connection))
+    known = [
+        WorkerInfo(worker.name, worker.hostname or "", worker.pid or 0, str(worker.get_state()))
+        for worker in found
+    ]
+    return sorted(known, key=lambda worker: worker.name)

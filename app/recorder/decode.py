@@ -1,0 +1,184 @@
+"""A job's payload -> plain data. A payload is data: nothing in it is imported or run, and its size is bounded.
+
+RQ's pickle and JSON serializers are told apart by the payload itself. A pickled object of a class that isn't one of a
+few value types becomes a stand-in that only keeps what it is given, and then its fields.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import pickle
+import resource
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from app.recorder.pickled import StandIn, plain, value_type
+from app.store.errors import UnrecordableError
+
+RECORD_FUNCTION = "app.recorder.utils.record_result"
+"""The only function that a job of the recorder's queue may name."""
+
+_JSON_BEGINS = (b"[", b"{")
+
+_MAX_CLASSES = 1_000
+"""Most classes that one payload may name."""
+
+_MEMORY_BASE = 64 * 1024 * 1024
+_MEMORY_PER_BYTE = 40
+"""What reading a payload may take: a base and this much for each of its bytes. Honest ones stay far below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The result that a job asks to be recorded."""
+
+    data: Any
+    payload_bytes: int
+    """Size of the unpacked payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a job asks for: a function's name and its arguments."""
+
+    function: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    payload_bytes: int
+    """Size of the unpacked payload."""
+
+
+def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
+    """The result that a job asks to be recorded.
+
+    `stored` is the job's `data` as it is in Redis. Raises `UnrecordableError`.
+    """
+    call = decode_call(stored, max_bytes)
+    if call.function != RECORD_FUNCTION:
+        raise UnrecordableError(f"the job's function is {_shown(call.function)}, not {RECORD_FUNCTION}")
+    if len(call.args) == 1 and not call.kwargs:
+        return Decoded(call.args[0], call.payload_bytes)
+    if not call.args and list(call.kwargs) == ["data"]:
+        return Decoded(call.kwargs["data"], call.payload_bytes)
+    given = f"{len(call.args)} positional arguments and the names {_shown(list(call.kwargs))}"
+    raise UnrecordableError(f"record_result takes one argument, data; the job gives {given}")
+
+
+def decode_call(stored: bytes, max_bytes: int = sys.maxsize) -> Call:
+    """A job's `data` as it is in Redis -> function name and arguments. Raises `UnrecordableError`."""
+    payload = _unpack(stored, max_bytes)
+    parts = loads(payload)
+    match parts:
+        case (str(function), None, [*args] | (*args,), dict(kwargs)):
+            return Call(function, tuple(args), kwargs, len(payload))
+        case (str(function), _, _, _) | [str(function), _, _, _]:
+            raise UnrecordableError(f"the job calls {_shown(function)} on an object, or with unusable arguments")
+        case _:
+            raise UnrecordableError("the payload is not a job: function, instance, arguments, keyword arguments")
+
+
+def loads(payload: bytes) -> Any:
+    """An RQ serializer's output as plain data, whichever of the two it was. Raises `UnrecordableError`."""
+    try:
+        with _bounded_memory(_MEMORY_BASE + _MEMORY_PER_BYTE * len(payload)):
+            if payload[:1] in _JSON_BEGINS:
+                return json.loads(payload, parse_int=_whole_number)
+            return _Unpickler(payload).load_data()
+    except UnrecordableError:
+        raise
+    except RecursionError:
+        raise UnrecordableError("unreadable payload: nested too deep") from None
+    except MemoryError:
+        raise UnrecordableError("unreadable payload: it asks for more memory than there is") from None
+    except Exception as error:  # a hostile pickle can make the unpickler raise anything
+        raise UnrecordableError(f"unreadable payload: {type(error).__name__}: {_shown(error)}") from error
+
+
+def uses_json(stored: bytes) -> bool:
+    """Whether a job's `data` was made by RQ's JSON serializer; no pickle begins as its text does."""
+    try:
+        first = zlib.decompressobj().decompress(stored, 1)
+    except zlib.error:
+        first = stored[:1]
+    return first in _JSON_BEGINS
+
+
+def _unpack(stored: bytes, max_bytes: int) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        payload = unpacker.decompress(stored, min(max_bytes, sys.maxsize - 1) + 1)
+    except zlib.error:
+        payload = stored  # older RQ clients can be told not to compress
+    else:
+        if not unpacker.eof and len(payload) <= max_bytes:
+            raise UnrecordableError("unreadable payload: it is cut short")
+    if len(payload) > max_bytes:
+        raise UnrecordableError(f"the payload is larger than {max_bytes:,} bytes when unpacked")
+    return payload
+
+
+def _whole_number(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts: kept as text
+        return digits
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds only data. Whatever it hands to the pickle is made for this one payload or can't be changed."""
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__(io.BytesIO(payload))
+        self._classes: dict[tuple[str, str], Any] = {}
+        self._has_stand_ins = False
+
+    def load_data(self) -> Any:
+        """The payload as plain data."""
+        loaded = self.load()
+        return plain(loaded) if self._has_stand_ins else loaded
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        """A value type's constructor, or a stand-in for any other class or function."""
+        found = self._classes.get((module, name))
+        if found is None:
+            if len(self._classes) >= _MAX_CLASSES:
+                raise UnrecordableError(f"unreadable payload: it names more than {_MAX_CLASSES:,} classes")
+            constructor = value_type(module, name)
+            if constructor is not None:
+                found = partial(constructor)  # a pickle can set attributes on what it is given
+            else:
+                found = type(name[:100], (StandIn,), {"__module__": module[:100]})
+                self._has_stand_ins = True
+            self._classes[module, name] = found
+        return found
+
+
+@contextmanager
+def _bounded_memory(extra_bytes: int) -> Iterator[None]:
+    """Let this process grow by so much and no more meanwhile: a few bytes of pickle can ask for gigabytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = _address_space_bytes() + extra_bytes
+    if soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _address_space_bytes() -> int:
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[0]) * mmap.PAGESIZE
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,169 @@
+"""Taking jobs off the queue, safely: what a recorder has in hand is in Redis too, under its name and a lease.
+
+A job moves from the queue to its recorder's own list in one step, and leaves that list in the step that acknowledges
+it (see bookkeeping). A recorder renews its lease every second; when one's lease has run out, any other puts the jobs of
+its list back to the front of the queue. The lists are ours, not RQ's intermediate queue, whose clean-up would fail them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis import Redis
+from rq.defaults import RQ_KEY_PREFIX
+from rq.job import Job
+from rq.queue import Queue
+from rq.suspension import WORKERS_SUSPENDED
+
+LEASE_S = 5.0
+"""How long a recorder that says nothing keeps its jobs."""
+
+RENEW_INTERVAL_S = 1.0
+
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+"""Packed payload in one batch; a single larger job is a batch of its own."""
+
+_TAKE = """
+-- KEYS: queue, taken, suspended    ARGV: most jobs, most bytes, job key prefix
+if redis.call('EXISTS', KEYS[3]) == 1 then return {'suspended'} end
+local jobs, bytes = {}, 0
+local function add(id)
+    jobs[#jobs + 1] = id
+    jobs[#jobs + 1] = redis.call('HGETALL', ARGV[3] .. id)
+end
+-- Whatever is on our list already came with an answer that never reached us.
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1)) do
+    bytes = bytes + redis.call('HSTRLEN', ARGV[3] .. id, 'data')
+    if #jobs > 0 and bytes > tonumber(ARGV[2]) then return jobs end
+    add(id)
+end
+while #jobs < 2 * ARGV[1] do
+    local id = redis.call('LINDEX', KEYS[1], 0)
+    if not id then break end
+    bytes = bytes + redis.call('HSTRLEN', ARGV[3] .. id, 'data')
+    if #jobs > 0 and bytes > tonumber(ARGV[2]) then break end
+    redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+    add(id)
+end
+return jobs
+"""
+
+_GIVE_BACK = """
+-- KEYS: queue, taken
+local given = 0
+while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do given = given + 1 end
+return given
+"""
+
+_TAKE_BACK = """
+-- KEYS: queue, holders    ARGV: prefix of taken lists, prefix of leases, own name
+local taken_back = {}
+for _, holder in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+    if holder ~= ARGV[3] and redis.call('EXISTS', ARGV[2] .. holder) == 0 then
+        local count = 0
+        while redis.call('LMOVE', ARGV[1] .. holder, KEYS[1], 'RIGHT', 'LEFT') do count = count + 1 end
+        redis.call('SREM', KEYS[2], holder)
+        taken_back[#taken_back + 1] = holder
+        taken_back[#taken_back + 1] = count
+    end
+end
+return taken_back
+"""
+
+
+class SuspendedError(Exception):
+    """The operator has told all workers to pause (`rq suspend`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenJob:
+    """A job in hand: its id and its hash, as they are in Redis."""
+
+    id: str
+    fields: dict[bytes, bytes]
+    """Empty when the job was deleted or expired while it waited."""
+
+    @property
+    def data(self) -> bytes:
+        """The payload, as its producer's RQ packed it."""
+        return self.fields.get(b"data", b"")
+
+    def text(self, name: str) -> str:
+        """A field's text, empty when it is absent."""
+        return self.fields.get(name.encode(), b"").decode("utf-8", "replace")
+
+
+class Intake:
+    """One recorder's hand in the queue. Every method may raise redis-py's errors."""
+
+    def __init__(self, connection: Redis, queue: str, recorder: str, batch_size: int) -> None:
+        prefix = f"{RQ_KEY_PREFIX}:recorder:{queue}"
+        self._connection = connection
+        self._recorder = recorder
+        self._batch_size = batch_size
+        self._queue_key = Queue.redis_queue_namespace_prefix + queue
+        self._taken_prefix, self._lease_prefix = f"{prefix}:taken:", f"{prefix}:lease:"
+        self._holders_key = f"{prefix}:holders"
+        self.taken_key = self._taken_prefix + recorder
+        self._take = connection.register_script(_TAKE)
+        self._give_back = connection.register_script(_GIVE_BACK)
+        self._take_back = connection.register_script(_TAKE_BACK)
+
+    def take(self, wait_s: float | None) -> list[TakenJob]:
+        """The next batch of waiting jobs: none if there are none, after up to `wait_s` seconds."""
+        jobs = self._take_waiting()
+        if jobs or wait_s is None:
+            return jobs
+        if not self._connection.blmove(self._queue_key, self.taken_key, cast(int, wait_s), "LEFT", "RIGHT"):
+            return []
+        return self._take_waiting()
+
+    def give_back(self) -> int:
+        """Put everything in hand back to the front of the queue, in its old order."""
+        return cast(int, self._give_back(keys=[self._queue_key, self.taken_key]))
+
+    def renew(self) -> None:
+        """Say that this recorder lives."""
+        with self._connection.pipeline(transaction=False) as pipeline:
+            pipeline.set(self._lease_prefix + self._recorder, 1, px=int(LEASE_S * 1000))
+            pipeline.sadd(self._holders_key, self._recorder)
+            pipeline.execute()
+
+    def take_back(self) -> dict[str, int]:
+        """Put the jobs of recorders that no longer live back into the queue: how many, by recorder."""
+        flat = cast(
+            list[Any],
+            self._take_back(
+                keys=[self._queue_key, self._holders_key],
+                args=[self._taken_prefix, self._lease_prefix, self._recorder],
+            ),
+        )
+        return {name.decode(): count for name, count in zip(flat[::2], flat[1::2], strict=True)}
+
+    def leave(self) -> None:
+        """Give back what is in hand and be no longer known as a recorder."""
+        self.give_back()
+        with self._connection.pipeline(transaction=False) as pipeline:
+            pipeline.srem(self._holders_key, self._recorder)
+            pipeline.delete(self._lease_prefix + self._recorder)
+            pipeline.execute()
+
+    def _take_waiting(self) -> list[TakenJob]:
+        flat = cast(
+            list[Any],
+            self._take(
+                keys=[self._queue_key, self.taken_key, WORKERS_SUSPENDED],
+                args=[self._batch_size, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix],
+            ),
+        )
+        if flat == [b"suspended"]:
+            raise SuspendedError
+        return [
+            TakenJob(job_id.decode("utf-8", "surrogateescape"), _hash(fields))
+            for job_id, fields in zip(flat[::2], flat[1::2], strict=True)
+        ]
+
+
+def _hash(flat: list[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:
+    return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))

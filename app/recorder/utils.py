@@ -1,0 +1,53 @@
+"""The spec's entry, `record_result`: what a job of the recorder's queue names, and what a person may call directly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rq import get_current_job
+
+from app.recorder.write import Kind, Outcome, RecordWriter
+from app.service.settings import load_settings
+from app.store import encode
+from app.store.errors import RecorderError, UnrecordableError
+
+
+def record_result(data: dict[str, Any]) -> dict[str, Any]:
+    """Record one job's result durably, with the day's summary and `latest`, below OUTPUT_DIR.
+
+    Returns ``{"status": "completed", "error": None, "output_file": path}``. A result that can't be recorded is kept in
+    quarantine and gives ``{"status": "failed", "error": reason, "output_file": None}``; in a job of a stock RQ worker
+    it raises instead, so that the job fails. For many results use the queue: this reads the whole day each time.
+    """
+    job = get_current_job()
+    try:
+        outcome = _record(data, job.id if job is not None else "direct-call")
+        error = outcome.reason
+    except RecorderError as failure:
+        error = str(failure)
+    if error is None:
+        return {"status": "completed", "error": None, "output_file": outcome.path}
+    if job is not None:
+        raise UnrecordableError(error)
+    return {"status": "failed", "error": error, "output_file": None}
+
+
+def _record(data: Any, job_id: str) -> Outcome:
+    settings = load_settings()
+    job = get_current_job()
+    with RecordWriter(str(settings.output_dir)) as writer:
+        try:
+            pending = writer.stage(data, enqueued_at=job.enqueued_at if job is not None else None)
+        except UnrecordableError as error:
+            pending = writer.stage_quarantine(job_id, error.message, _best_effort(data), {"origin": "record_result"})
+        (outcome,) = writer.commit([pending])
+    if outcome.kind is Kind.QUARANTINED:
+        outcome = Outcome(outcome.kind, outcome.path, outcome.job_id, reason=f"{outcome.reason}; kept in {outcome.path}")
+    return outcome
+
+
+def _best_effort(data: Any) -> bytes:
+    try:
+        return encode.encode({"data": data})
+    except (UnrecordableError, ValueError, TypeError):
+        return repr(data).encode("utf-8", "backslashreplace")

@@ -1,0 +1,337 @@
+"""The recorder's RQ worker: one process, no fork, batches. Nothing outside app.recorder imports rq's internals.
+
+Take a batch, record it, make it durable, acknowledge it; when there is nothing to take, bring the summaries up to date.
+When Redis or the disk fails, wait and try again: whatever isn't acknowledged is still in Redis.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.defaults import DEFAULT_RESULT_TTL
+from rq.queue import Queue
+from rq.worker import SimpleWorker
+from rq.worker.base import WorkerStatus
+
+from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
+from app.recorder.decode import decode_result, uses_json
+from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
+from app.recorder.rqjob import PickleData, RecordedJob
+from app.recorder.write import Kind, Outcome, Pending, RecordWriter
+from app.store.errors import StorageError, UnrecordableError
+from app.store.timestamps import parse_timestamp
+
+log = structlog.get_logger("recorder")
+
+_WAIT_S = 1.0
+"""Longest wait for a job before looking whether to stop."""
+
+_RECOVER_INTERVAL_S = 5.0
+_BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_WORKER_TTL_S = 30
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch on its way through."""
+
+    started_at: datetime
+    jobs: list[TakenJob] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
+    gone: list[TakenJob] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a recorder works."""
+
+    queue: str = "recorder"
+    batch_size: int = 100
+    max_payload_bytes: int = 256 * 1024 * 1024
+    allowed_callbacks: frozenset[str] = frozenset()
+    default_result_ttl_s: int = DEFAULT_RESULT_TTL
+
+
+class RecorderWorker(SimpleWorker):
+    """An RQ worker to everybody who looks; its loop is our own."""
+
+    job_class = RecordedJob
+
+    def __init__(self, connection: Redis, writer: RecordWriter, options: Options) -> None:
+        self.job_class = type("RecordedJob", (RecordedJob,), {"allowed_callbacks": options.allowed_callbacks})
+        queue = Queue(options.queue, connection=connection, job_class=self.job_class, serializer=PickleData)
+        super().__init__(
+            [queue],
+            name=writer.name,
+            connection=connection,
+            job_class=self.job_class,
+            serializer=PickleData,
+            worker_ttl=_WORKER_TTL_S,
+            default_result_ttl=options.default_result_ttl_s,
+        )
+        self._options = options
+        self._writer = writer
+        self._queue = queue
+        self._intake = Intake(connection, options.queue, self.name, options.batch_size)
+        self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake.taken_key)
+        self._stop = threading.Event()
+        self._failure_reason = ""
+        self._recover_at = 0.0
+        self._trouble = ""
+        self.recorded = 0
+        """Jobs acknowledged by this worker."""
+
+    def run(self, *, burst: bool = False) -> None:
+        """Record until told to stop; with `burst`, until the queue is empty."""
+        self._recover_if_due()
+        self._announce()
+        pulse = threading.Thread(target=self._keep_alive, name="pulse", daemon=True)
+        pulse.start()
+        try:
+            self._loop(burst=burst)
+        finally:
+            self._stop.set()
+            pulse.join(timeout=5)
+            self._leave()
+
+    def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:
+        """Finish the batch in hand and end `run`."""
+        self._stop.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second request doesn't wait
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _loop(self, *, burst: bool) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                jobs = self._take(wait=not burst)
+                if jobs:
+                    self._record(jobs)
+                self._writer.flush(idle=not jobs)
+                self._recover_if_due()
+                if burst and not jobs:
+                    return
+                failures = 0
+                self._recovered()
+            except SuspendedError:
+                self._set_trouble("suspended", hint="run `rq resume` to go on")
+                self._stop.wait(1.0)
+            except StorageError as error:
+                self._set_trouble(error.message, path=error.path, hint=error.hint)
+                self._give_back()
+                self._back_off(failures)
+                failures += 1
+            except RedisError as error:
+                self._set_trouble(f"Redis: {error}", hint="jobs stay in Redis; trying again")
+                self._back_off(failures)
+                failures += 1
+
+    def _take(self, *, wait: bool) -> list[TakenJob]:
+        if not wait:
+            return self._intake.take(None)
+        jobs = self._intake.take(None) if self._writer.dirty else self._intake.take(_WAIT_S)
+        if jobs:
+            return jobs
+        if self._writer.dirty:
+            self._writer.flush(idle=True)
+            return self._intake.take(0.05 if self._writer.dirty else _WAIT_S)
+        return []
+
+    def _record(self, jobs: list[TakenJob]) -> None:
+        self._state = WorkerStatus.BUSY
+        batch = _Batch(datetime.now(UTC))
+        try:
+            for job in jobs:
+                if job.fields:
+                    batch.pending.append(self._stage(job))
+                    batch.jobs.append(job)
+                else:
+                    batch.gone.append(job)
+        except StorageError:
+            self._writer.abandon(batch.pending)
+            raise
+        outcomes = self._writer.commit(batch.pending)
+        self._acknowledge(batch, outcomes)
+        self._report(batch, outcomes)
+        self._state = WorkerStatus.IDLE
+
+    def _stage(self, job: TakenJob) -> Pending:
+        enqueued_at = parse_timestamp(job.text("enqueued_at"))
+        try:
+            decoded = decode_result(job.data, self._options.max_payload_bytes)
+            return self._writer.stage(decoded.data, enqueued_at=enqueued_at, payload_bytes=decoded.payload_bytes)
+        except UnrecordableError as error:
+            reason = error.message
+        except StorageError:
+            raise
+        except (Exception, MemoryError) as error:  # noqa: BLE001 - a hostile payload must not stop the others
+            reason = f"unexpected {type(error).__name__}: {error}"
+        fields = {name: job.text(name) for name in ("origin", "description", "enqueued_at", "created_at")}
+        return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at)
+
+    def _acknowledge(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+        plain: list[Finished] = []
+        others: list[tuple[TakenJob, Outcome]] = []
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
+            if outcome.kind is Kind.QUARANTINED or not is_plain(job):
+                others.append((job, outcome))
+            else:
+                plain.append(Finished(job, _return_value(outcome), uses_json(job.data)))
+        acknowledged = self._bookkeeper.finish(
+            plain, batch.started_at, datetime.now(UTC), self._options.default_result_ttl_s
+        )
+        self.recorded += acknowledged.count(Acknowledged.FINISHED)
+        by_id = dict(zip((job.id for job in batch.jobs), outcomes, strict=True))
+        for finished, result in zip(plain, acknowledged, strict=True):
+            if result is Acknowledged.NEEDS_RQ:
+                others.append((finished.job, by_id[finished.job.id]))
+        for job, outcome in others:
+            self._finish_with_rq(job, outcome)
+        for job in batch.gone:
+            log.warning("job is gone", job_id=job.id, hint="it was deleted or it expired before it could be recorded")
+            self.connection.lrem(self._intake.taken_key, 1, job.id.encode("utf-8", "surrogateescape"))
+
+    def _finish_with_rq(self, taken: TakenJob, outcome: Outcome) -> None:
+        """RQ's own path: for jobs that failed, and for those with callbacks, dependents, repeats and the like."""
+        member = taken.id.encode("utf-8", "surrogateescape")
+        if self.connection.lpos(self._intake.taken_key, member) is None:  # type: ignore[arg-type]
+            return  # taken over by another recorder
+        job = self.job_class.of(taken, self.connection, self._queue.name, uses_json(taken.data))
+        if job.refused_callbacks:
+            log.warning("callbacks not run", job_id=taken.id, callbacks=job.refused_callbacks,
+                        hint="name them in RECORDER_ALLOWED_CALLBACKS")  # fmt: skip
+        if outcome.kind is Kind.QUARANTINED:
+            self._failure_reason = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
+            job.outcome = _raiser(UnrecordableError(outcome.reason or ""))
+        else:
+            job.outcome = _returner(_return_value(outcome))
+        execution = self.prepare_execution(job)
+        self.perform_job(job, self._queue, execution)
+        self.connection.lrem(self._intake.taken_key, 1, member)  # type: ignore[arg-type]
+        self.recorded += 1
+
+    def handle_exception(self, job: Any, *exc_info: Any) -> None:
+        """The batch's report says what happened; RQ would log a traceback."""
+
+    def handle_job_failure(self, job: Any, queue: Any, started_job_registry: Any = None, exc_string: str = "",
+                           execution: Any = None) -> None:  # fmt: skip
+        """RQ's own, with the reason in words instead of a traceback."""
+        reason, self._failure_reason = self._failure_reason, ""
+        super().handle_job_failure(job, queue, started_job_registry, reason or exc_string, execution)
+
+    def _report(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.kind is Kind.QUARANTINED:
+                log.error("job can't be recorded", job_id=outcome.job_id, reason=outcome.reason, path=outcome.path)
+            for warning in outcome.warnings:
+                log.warning(warning, job_id=outcome.job_id, scraper_id=outcome.scraper_id, path=outcome.path)
+        counts = {kind.value: sum(outcome.kind is kind for outcome in outcomes) for kind in Kind}
+        seconds = (datetime.now(UTC) - batch.started_at).total_seconds()
+        log.info("batch", **{kind: n for kind, n in counts.items() if n}, seconds=round(seconds, 4))
+        problem = self._writer.latest_problem
+        if problem is not None:
+            log.warning("latest is behind", reason=problem.message, path=problem.path, hint=problem.hint)
+
+    def _announce(self) -> None:
+        """Be known in Redis, as a worker and as a holder of jobs; wait for Redis if need be."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                self._intake.renew()
+                self._report_taken_back()
+                if not self.connection.exists(self.key):
+                    self.register_birth()
+                self.subscribe()
+                self._recovered()
+            except RedisError as error:
+                self._set_trouble(f"Redis: {error}", hint="is it running, and REDIS_URL right? Trying again")
+                self._back_off(failures)
+                failures += 1
+            else:
+                log.info("ready", queue=self._queue.name, worker=self.name, output_dir=self._writer.layout.root)
+                return
+
+    def _keep_alive(self) -> None:
+        """Every second: renew the lease, tell RQ that we live, and take over from recorders that don't."""
+        while not self._stop.wait(RENEW_INTERVAL_S):
+            try:
+                self._intake.renew()
+                self._report_taken_back()
+                with self.connection.pipeline(transaction=False) as pipeline:
+                    self.heartbeat(pipeline=pipeline)
+                    pipeline.hset(self.key, "state", self._state)
+                    new_field, *_ = pipeline.execute()
+                if new_field:  # Redis lost us
+                    self.connection.delete(self.key)
+                    self.register_birth()
+            except RedisError:
+                continue  # the main loop says so
+
+    def _report_taken_back(self) -> None:
+        for recorder, count in self._intake.take_back().items():
+            log.warning("taken back from a dead recorder", recorder=recorder, jobs=count)
+
+    def _recover_if_due(self) -> None:
+        if time.monotonic() >= self._recover_at:
+            for dead in self._writer.recover():
+                log.warning("put right what a dead recorder left", recorder=dead)
+            self._recover_at = time.monotonic() + _RECOVER_INTERVAL_S
+
+    def _give_back(self) -> None:
+        try:
+            self._intake.give_back()
+        except RedisError as error:
+            self._set_trouble(f"Redis: {error}", hint="jobs stay in Redis; trying again")
+
+    def _back_off(self, failures: int) -> None:
+        self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+
+    def _set_trouble(self, what: str, **context: str | None) -> None:
+        if what != self._trouble:
+            log.error("waiting", reason=what, **{key: text for key, text in context.items() if text})
+            self._trouble = what
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            log.info("going on", after=self._trouble)
+            self._trouble = ""
+
+    def _leave(self) -> None:
+        """Give back what is in hand and be gone from Redis, if Redis is there."""
+        try:
+            self._intake.leave()
+            self.register_death()
+            self.unsubscribe()
+        except RedisError as error:
+            log.warning("left without telling Redis", reason=str(error))
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        if not isinstance(exc, RedisError):
+            raise exc
+        time.sleep(1.0)
+
+
+def _return_value(outcome: Outcome) -> dict[str, Any]:
+    return {"status": "completed", "error": None, "output_file": outcome.path}
+
+
+def _returner(value: Any) -> Any:
+    return lambda: value
+
+
+def _raiser(error: Exception) -> Any:
+    def fail() -> None:
+        raise error
+
+    return fail
+

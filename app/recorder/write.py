@@ -1,0 +1,268 @@
+"""A batch of results -> files, journal, summary and `latest`, durably; and what can't be recorded -> quarantine.
+
+Nothing here knows of Redis. `stage` begins a result's write, `commit` ends a whole batch; when `commit` returns,
+every outcome that it names is on disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+import socket
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Self
+
+from app.store import encode, record, scan
+from app.store.errors import StorageError, UnrecordableError
+from app.store.files import DurableFiles, Staged, sweep
+from app.store.latest import LatestLink, exclusive
+from app.store.layout import Layout
+from app.store.ledger import Ledger, dead_writers
+from app.store.record import Record
+from app.store.summary import Day, Entry
+from app.store.timestamps import format_timestamp, plausible
+
+_OPEN_DAYS = 16
+"""Days kept in memory; a job of another day closes the one longest unused."""
+
+_CONFLICT_TIMEOUT_S = 5.0
+
+
+class Kind(Enum):
+    """What became of a result."""
+
+    RECORDED = "recorded"
+    DUPLICATE = "duplicate"
+    """The same result was there already."""
+    REPLACED = "replaced"
+    """It took the place of an older result of the same job, which is kept."""
+    SUPERSEDED = "superseded"
+    """A newer result of the same job was there already; this one is kept beside it."""
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where a result went."""
+
+    kind: Kind
+    path: str
+    job_id: str
+    scraper_id: str | None = None
+    reason: str | None = None
+    """Why it was quarantined."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A result whose bytes are on their way to the disk."""
+
+    staged: Staged
+    record: Record | None
+    outcome: Outcome
+    """What it will be, if nothing is there already."""
+
+
+class RecordWriter:
+    """Records results below one OUTPUT_DIR, as one of any number of writers.
+
+    Raises `StorageError` when the disk refuses: then nothing of the batch may be acknowledged, and all of it can be
+    given again. Not for several threads.
+    """
+
+    def __init__(self, output_dir: str, *, name: str | None = None, max_bytes: int = sys.maxsize) -> None:
+        self.layout = Layout(os.path.abspath(output_dir))
+        self.name = name or writer_name()
+        self._max_bytes = max_bytes
+        self._files = DurableFiles(self.layout.root, self.name)
+        self._ledger = Ledger(self.layout.state, self.name)
+        self._latest = LatestLink(self.layout, self._files)
+        self._days: OrderedDict[str, Day] = OrderedDict()
+        self._newest = ""
+        self.latest_problem: StorageError | None = None
+        """Why `latest` is behind, if it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
+        """Begin to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
+        built = record.build(
+            data,
+            enqueued_at=enqueued_at,
+            now=datetime.now(UTC),
+            payload_bytes=payload_bytes,
+            max_bytes=self._max_bytes,
+        )
+        place = built.place
+        self._ledger.note(f"daily/{place.date}")
+        path = self.layout.recording(place)
+        outcome = Outcome(Kind.RECORDED, path, place.job_id, place.scraper_id, warnings=built.warnings)
+        return Pending(self._files.stage(path, built.content), built, outcome)
+
+    def stage_quarantine(
+        self, job: str, reason: str, payload: bytes, fields: dict[str, Any], *, enqueued_at: datetime | None = None
+    ) -> Pending:
+        """Begin to keep a payload that can't be recorded, with the reason and what else is known of its job.
+
+        A given job and payload has one place, however often it comes.
+        """
+        now = datetime.now(UTC)
+        moment = enqueued_at if enqueued_at is not None and plausible(enqueued_at, now) else now
+        date = moment.date().isoformat()
+        self._ledger.note(f"quarantine/{date}")
+        path = self.layout.quarantine(date, job, hashlib.sha256(payload).hexdigest())
+        content = encode.dump(
+            {
+                "reason": reason,
+                "job_id": job,
+                "quarantined_at": format_timestamp(now),
+                **fields,
+                "payload": {"base64": base64.b64encode(payload).decode()},
+            }
+        )
+        outcome = Outcome(Kind.QUARANTINED, path, job, reason=reason)
+        return Pending(self._files.stage(path, content), None, outcome)
+
+    def commit(self, batch: Sequence[Pending]) -> list[Outcome]:
+        """Make a batch durable: every file, its name, its folders; then the journal and `latest`."""
+        try:
+            outcomes = [self._settle(pending) for pending in batch]
+            self._files.sync_folders()
+        except StorageError:
+            self.abandon(batch)
+            raise
+        self._enter(batch, outcomes)
+        return outcomes
+
+    def abandon(self, batch: Sequence[Pending]) -> None:
+        """Give up a batch that can't be committed; its results are still the caller's."""
+        self._files.abandon([pending.staged for pending in batch])
+
+    def flush(self, *, idle: bool) -> None:
+        """Write the summaries that are due; all that are out of date when the queue is idle."""
+        for day in self._days.values():
+            day.flush_if_due(idle=idle)
+        if self.latest_problem is not None:
+            self._advance_latest(self._newest)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a summary is out of date."""
+        return any(day.dirty for day in self._days.values())
+
+    def recover(self) -> list[str]:
+        """Put right what dead writers left: temporary files, journals, summaries. Returns their names."""
+        recovered = []
+        for dead in dead_writers(self.layout.state):
+            folders = [f"{self.layout.root}/{folder}" for folder in dead.folders]
+            sweep((sub for folder in folders for sub in scan.all_folders(folder)), dead.name)
+            sweep([self.layout.root], dead.name)
+            for folder in dead.folders:
+                root, _, date = folder.partition("/")
+                if root == "daily" and os.path.isdir(self.layout.day(date)):
+                    self._ledger.note(folder)
+                    day = self._day(date)
+                    day.reconcile()
+                    day.flush()
+            recovered.append(dead.name)
+        return recovered
+
+    def close(self) -> None:
+        """Make every summary exact and forget what was open."""
+        for day in self._days.values():
+            day.catch_up()
+            day.flush()
+        self._days.clear()
+        self._files.close()
+        self._ledger.close()
+
+    def _settle(self, pending: Pending) -> Outcome:
+        if self._files.place(pending.staged):
+            return pending.outcome
+        if pending.record is None:  # in quarantine already
+            self._files.discard(pending.staged)
+            return pending.outcome
+        with exclusive(f"{self.layout.state}/superseded.lock", _CONFLICT_TIMEOUT_S):
+            kind = self._settle_conflict(pending.staged, pending.record)
+        path = pending.outcome.path
+        if kind is Kind.SUPERSEDED:
+            path = self._superseded_path(pending.record, pending.record.content)
+        place = pending.record.place
+        return Outcome(kind, path, place.job_id, place.scraper_id, warnings=pending.record.warnings)
+
+    def _settle_conflict(self, staged: Staged, incoming: Record) -> Kind:
+        """Decide between a result and the one that has its place: the newer stays there, the older is kept."""
+        try:
+            with open(staged.path, "rb") as file:
+                existing = file.read()
+        except OSError as error:
+            raise StorageError(f"can't read a recording ({error.strerror})", path=staged.path) from error
+        kept = self._superseded_path(incoming, incoming.content)
+        if record.same_result(incoming, existing) or os.path.exists(kept):
+            self._files.discard(staged)
+            return Kind.DUPLICATE
+        if record.completed_at(existing) > record.completed_at(incoming.content):
+            self._files.keep_as(staged.temporary, kept)
+            self._files.discard(staged)
+            return Kind.SUPERSEDED
+        self._files.keep_as(staged.path, self._superseded_path(incoming, existing))
+        self._files.sync_folders()  # the older result has its second name before it loses its first
+        self._files.replace(staged)
+        return Kind.REPLACED
+
+    def _superseded_path(self, incoming: Record, content: bytes) -> str:
+        return self.layout.superseded(incoming.place, hashlib.sha256(content).hexdigest())
+
+    def _enter(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
+        """Enter what was recorded in the journals of its days."""
+        entries: dict[str, dict[str, Entry]] = {}
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            if pending.record is not None and outcome.kind is not Kind.SUPERSEDED:
+                place = pending.record.place
+                entry = pending.record.entry
+                if outcome.kind is Kind.DUPLICATE:
+                    day = self._day(place.date)
+                    day.catch_up()
+                    if place.name in day.entries:
+                        continue
+                entries.setdefault(place.date, {})[place.name] = entry
+        for date, new in entries.items():
+            self._day(date).append(new)
+            self._advance_latest(date)
+
+    def _advance_latest(self, date: str) -> None:
+        """Move `latest` on. A link that can't be moved is no reason to stop recording: it is tried again."""
+        self._newest = max(self._newest, date)
+        try:
+            self._latest.advance(self._newest)
+            self.latest_problem = None
+        except StorageError as error:
+            self.latest_problem = error
+
+    def _day(self, date: str) -> Day:
+        day = self._days.get(date)
+        if day is None:
+            while len(self._days) >= _OPEN_DAYS:
+                _, oldest = self._days.popitem(last=False)
+                oldest.flush()
+            day = self._days[date] = Day(self.layout, self._files, date)
+        self._days.move_to_end(date)
+        return day
+
+
+def writer_name() -> str:
+    """A name that no other writer has: host, process and a random part."""
+    host = "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())[:40]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,0 +1,34 @@
+"""How every process logs: structlog to standard error, JSON for machines or plain lines for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from app.service.settings import Settings
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure_logging(settings: Settings) -> None:
+    """Set up logging for this process. RQ's own loggers are silenced: we report its jobs ourselves."""
+    on_terminal = sys.stderr.isatty()
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not on_terminal)
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=on_terminal)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.getLogger("rq").setLevel(logging.CRITICAL)
+    for name in ("rq.worker", "rq.job", "rq.registry", "rq.queue"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

