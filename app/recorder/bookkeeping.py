@@ -143,7 +143,7 @@ class Bookkeeper:
         for finished in jobs:
             fields = finished.job.fields
             args += (
-                finished.job.id.encode("utf-8", "surrogateescape"),
+                finished.job.member,
                 _whole(fields.get(b"result_ttl"), default_ttl),
                 started,
                 ended,

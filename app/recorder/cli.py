@@ -50,7 +50,9 @@ def run(settings: Settings, redis_url: str, *, burst: bool) -> None:
         try:
             worker = RecorderWorker(connection, writer, options)
         except RedisError as error:
-            raise ServiceUnavailableError(f"can't reach Redis: {error}", hint="is it running, and REDIS_URL right?") from None
+            raise ServiceUnavailableError(
+                f"can't reach Redis: {error}", hint="is it running, and REDIS_URL right?"
+            ) from None
         signal.signal(signal.SIGTERM, worker.request_stop)
         signal.signal(signal.SIGINT, worker.request_stop)
         worker.run(burst=burst)

@@ -43,9 +43,7 @@ def connect(url: str) -> Redis:
         raise UsageError(f"REDIS_URL can't be used: {error}") from None
 
 
-def enqueue_result(
-    data: Mapping[str, Any] | Any, *, connection: Redis, queue: str = QUEUE, **rq_options: Any
-) -> Job:
+def enqueue_result(data: Mapping[str, Any] | Any, *, connection: Redis, queue: str = QUEUE, **rq_options: Any) -> Job:
     """Hand a finished result to the recorder; returns the RQ job.
 
     `data` is the result as the recorder's guide describes it: a dict, or an object with those fields such as a
@@ -53,10 +51,17 @@ def enqueue_result(
     When this returns, Redis has the result. Raises `ServiceUnavailableError` when it could not be handed over;
     handing it over again is harmless.
     """
+    # RQ would describe the job by the text of its whole argument, cut to 75 characters afterwards.
+    rq_options.setdefault("description", f"record the result of {_job_id(data)}")
     try:
         return Queue(queue, connection=connection).enqueue_call(RECORD_FUNCTION, args=(data,), **rq_options)
     except RedisError as error:
         raise ServiceUnavailableError(f"Redis did not take the result: {error}", hint="try again") from error
+
+
+def _job_id(data: Any) -> str:
+    job_id = data.get("job_id") if isinstance(data, Mapping) else getattr(data, "job_id", None)
+    return f"job {job_id[:100]!r}" if isinstance(job_id, str) else "a job without an id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,6 @@ def workers(connection: Redis, queue: str = QUEUE) -> list[WorkerInfo]:
     """The workers of a queue that are registered in Redis, by name. Raises redis-py's errors."""
     found = SimpleWorker.all(queue=Queue(queue, connection=connection))
     known = [
-        WorkerInfo(worker.name, worker.hostname or "", worker.pid or 0, str(worker.get_state()))
-        for worker in found
+        WorkerInfo(worker.name, worker.hostname or "", worker.pid or 0, str(worker.get_state())) for worker in found
     ]
     return sorted(known, key=lambda worker: worker.name)

@@ -2,7 +2,7 @@
 
 A job moves from the queue to its recorder's own list in one step, and leaves that list in the step that acknowledges
 it (see bookkeeping). A recorder renews its lease every second; when one's lease has run out, any other puts the jobs of
-its list back to the front of the queue. The lists are ours, not RQ's intermediate queue, whose clean-up would fail them.
+its list back to the front of the queue. The lists are ours: RQ's clean-up of its intermediate queue would fail them.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ class TakenJob:
     """Empty when the job was deleted or expired while it waited."""
 
     @property
+    def member(self) -> bytes:
+        """The id's bytes, as the lists in Redis hold them."""
+        return self.id.encode("utf-8", "surrogateescape")
+
+    @property
     def data(self) -> bytes:
         """The payload, as its producer's RQ packed it."""
         return self.fields.get(b"data", b"")
@@ -122,6 +127,14 @@ class Intake:
     def give_back(self) -> int:
         """Put everything in hand back to the front of the queue, in its old order."""
         return cast(int, self._give_back(keys=[self._queue_key, self.taken_key]))
+
+    def holds(self, job: TakenJob) -> bool:
+        """Whether a job is still in this recorder's hand, not taken back by another."""
+        return self._connection.execute_command("LPOS", self.taken_key, job.member) is not None
+
+    def drop(self, job: TakenJob) -> None:
+        """Let go of a job that is done with."""
+        self._connection.execute_command("LREM", self.taken_key, 1, job.member)
 
     def renew(self) -> None:
         """Say that this recorder lives."""

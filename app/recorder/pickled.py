@@ -176,7 +176,7 @@ def _default_dict(_factory: Any = None, items: Any = (), *_: Any) -> dict[Any, A
 
 def _datetime(*args: Any) -> Any:
     if len(args) == 2 and isinstance(args[1], StandIn):  # a zone of a class that we don't know
-        return StandIn(datetime=dt.datetime(args[0]), tzinfo=args[1])  # type: ignore[call-arg,arg-type]
+        return StandIn(datetime=dt.datetime(args[0]), tzinfo=args[1])  # type: ignore[call-arg]
     return dt.datetime(*args)
 
 
@@ -256,4 +256,4 @@ _VALUE_TYPES: dict[tuple[str, str], Callable[..., Any]] = {
     ("pytz", "_p"): _pytz_zone,
     ("zoneinfo", "ZoneInfo._unpickle"): _named_zone,
 }
-"""Fractions, UUIDs and paths are absent: a fraction is code that ``1e999999999`` keeps busy, the others can be changed."""
+"""No fractions, which ``1e999999999`` keeps busy for hours; no UUIDs and paths, whose classes could be changed."""

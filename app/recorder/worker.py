@@ -22,6 +22,7 @@ from rq.defaults import DEFAULT_RESULT_TTL
 from rq.queue import Queue
 from rq.worker import SimpleWorker
 from rq.worker.base import WorkerStatus
+from rq.worker_registration import clean_worker_registry
 
 from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
 from app.recorder.decode import decode_result, uses_json
@@ -65,10 +66,13 @@ class Options:
 class RecorderWorker(SimpleWorker):
     """An RQ worker to everybody who looks; its loop is our own."""
 
-    job_class = RecordedJob
+    job_class: type[RecordedJob] = RecordedJob
 
     def __init__(self, connection: Redis, writer: RecordWriter, options: Options) -> None:
-        self.job_class = type("RecordedJob", (RecordedJob,), {"allowed_callbacks": options.allowed_callbacks})
+        class OurJob(RecordedJob):
+            allowed_callbacks = options.allowed_callbacks
+
+        self.job_class = OurJob
         queue = Queue(options.queue, connection=connection, job_class=self.job_class, serializer=PickleData)
         super().__init__(
             [queue],
@@ -199,12 +203,11 @@ class RecorderWorker(SimpleWorker):
             self._finish_with_rq(job, outcome)
         for job in batch.gone:
             log.warning("job is gone", job_id=job.id, hint="it was deleted or it expired before it could be recorded")
-            self.connection.lrem(self._intake.taken_key, 1, job.id.encode("utf-8", "surrogateescape"))
+            self._intake.drop(job)
 
     def _finish_with_rq(self, taken: TakenJob, outcome: Outcome) -> None:
         """RQ's own path: for jobs that failed, and for those with callbacks, dependents, repeats and the like."""
-        member = taken.id.encode("utf-8", "surrogateescape")
-        if self.connection.lpos(self._intake.taken_key, member) is None:  # type: ignore[arg-type]
+        if not self._intake.holds(taken):
             return  # taken over by another recorder
         job = self.job_class.of(taken, self.connection, self._queue.name, uses_json(taken.data))
         if job.refused_callbacks:
@@ -217,7 +220,7 @@ class RecorderWorker(SimpleWorker):
             job.outcome = _returner(_return_value(outcome))
         execution = self.prepare_execution(job)
         self.perform_job(job, self._queue, execution)
-        self.connection.lrem(self._intake.taken_key, 1, member)  # type: ignore[arg-type]
+        self._intake.drop(taken)
         self.recorded += 1
 
     def handle_exception(self, job: Any, *exc_info: Any) -> None:
@@ -267,6 +270,8 @@ class RecorderWorker(SimpleWorker):
             try:
                 self._intake.renew()
                 self._report_taken_back()
+                if self.should_run_maintenance_tasks:
+                    self._clean_up()
                 with self.connection.pipeline(transaction=False) as pipeline:
                     self.heartbeat(pipeline=pipeline)
                     pipeline.hset(self.key, "state", self._state)
@@ -276,6 +281,13 @@ class RecorderWorker(SimpleWorker):
                     self.register_birth()
             except RedisError:
                 continue  # the main loop says so
+
+    def _clean_up(self) -> None:
+        """Forget expired jobs and dead workers. The rest of RQ's maintenance fails jobs or runs callbacks."""
+        for registry in (self._queue.finished_job_registry, self._queue.failed_job_registry):
+            registry.cleanup()
+        clean_worker_registry(self._queue)
+        self.last_cleaned_at = datetime.now(UTC)
 
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():
@@ -334,4 +346,3 @@ def _raiser(error: Exception) -> Any:
         raise error
 
     return fail
-

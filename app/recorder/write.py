@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Any, Self
 
 from app.store import encode, record, scan
-from app.store.errors import StorageError, UnrecordableError
+from app.store.errors import StorageError
 from app.store.files import DurableFiles, Staged, sweep
 from app.store.latest import LatestLink, exclusive
 from app.store.layout import Layout

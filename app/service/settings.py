@@ -16,19 +16,19 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    redis_url: str | None = Field(None, description="Redis connection string; required by the recorder")
-    output_dir: Path = Field(Path("outputs"), description="where recordings are written")
-    archive_dir: Path = Field(Path("archives"), description="where archived days are kept")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    redis_url: str | None = Field(default=None, description="Redis connection string; required by the recorder")
+    output_dir: Path = Field(default=Path("outputs"), description="where recordings are written")
+    archive_dir: Path = Field(default=Path("archives"), description="where archived days are kept")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="json, console, or auto: console on a terminal, json elsewhere"
+        default="auto", description="json, console, or auto: console on a terminal, json elsewhere"
     )
-    recorder_batch_size: int = Field(100, ge=1, le=1000, description="most jobs taken at once")
+    recorder_batch_size: int = Field(default=100, ge=1, le=1000, description="most jobs taken at once")
     recorder_max_payload_mb: int = Field(
-        256, ge=1, le=2048, description="largest unpacked payload in MiB; a larger one goes to quarantine"
+        default=256, ge=1, le=2048, description="largest unpacked payload in MiB; a larger one goes to quarantine"
     )
     recorder_allowed_callbacks: str = Field(
-        "", description="comma-separated dotted names of RQ callbacks and webhook URLs that jobs may use"
+        default="", description="comma-separated dotted names of RQ callbacks and webhook URLs that jobs may use"
     )
 
 

@@ -117,7 +117,7 @@ class _Plain:
         self._nodes = 0
         self._weight = 0
 
-    def value(self, value: Any, depth: int) -> Any:  # noqa: PLR0911
+    def value(self, value: Any, depth: int) -> Any:
         self._nodes += 1
         if depth > MAX_DEPTH:
             raise UnrecordableError(f"nested deeper than {MAX_DEPTH} levels, or contains itself")

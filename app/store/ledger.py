@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from app.store.errors import StorageError
@@ -54,10 +54,8 @@ class Ledger:
 
     def close(self) -> None:
         """Everything this writer had open is in order: forget it."""
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(self._path)
-        except FileNotFoundError:
-            pass
         os.close(self._handle)
 
 

@@ -1,0 +1,438 @@
+"""The recorder as a process: real Redis, real files, real signals."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from app.recorder.client import connect, enqueue_result, workers
+from app.recorder.decode import RECORD_FUNCTION
+from app.recorder.worker import Options, RecorderWorker
+from app.recorder.write import RecordWriter
+from tests.conftest import free_port, recorder_process, redis_server_binary
+
+FIRST = {"created_at": "2025-02-17T06:46:23Z", "metadata": {"scraper_id": "nyc"}}
+
+
+def result(job_id: Any, **fields: Any) -> dict[str, Any]:
+    return {"job_id": job_id, "job": FIRST, "result": {"text": "x"}, **fields}
+
+
+def eventually(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """What `condition` returns once it is true; polls, because what we wait for happens in another process."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not true within {timeout_s} s: {condition}")
+
+
+def burst(redis_url: str, output_dir: Path, **options: Any) -> None:
+    with RecordWriter(str(output_dir), max_bytes=options.get("max_payload_bytes", sys.maxsize)) as writer:
+        RecorderWorker(connect(redis_url), writer, Options(**options)).run(burst=True)
+
+
+def recordings(output_dir: Path) -> dict[str, Any]:
+    """Every recording's content, by its path inside OUTPUT_DIR."""
+    found = [*output_dir.glob("daily/*/processed/*.json"), *output_dir.glob("daily/*/scrapers/*/*.json")]
+    return {str(path.relative_to(output_dir)): json.loads(path.read_bytes()) for path in found}
+
+
+def assert_summaries_are_exact(output_dir: Path) -> None:
+    by_day: dict[str, set[tuple[str, str]]] = {}
+    for path, content in recordings(output_dir).items():
+        _, day, *middle, _ = path.split("/")
+        scraper = "unknown" if middle == ["processed"] else content["job"]["metadata"]["scraper_id"]
+        by_day.setdefault(day, set()).add((scraper, content["job_id"]))
+    for day, jobs in by_day.items():
+        summary = json.loads((output_dir / "daily" / day / "summary.json").read_bytes())
+        assert summary["date"] == day
+        assert summary["total_jobs"] == len(summary["jobs"]) == len(jobs)
+        assert {(job["scraper_id"], job["job_id"]) for job in summary["jobs"]} == jobs
+        assert sum(scraper["count"] for scraper in summary["scrapers"].values()) == len(jobs)
+        for name, scraper in summary["scrapers"].items():
+            times = [job["timestamp"] for job in summary["jobs"] if job["scraper_id"] == name]
+            assert (scraper["count"], scraper["first_job"], scraper["last_job"]) == (len(times), min(times), max(times))
+    assert os.readlink(output_dir / "latest") == f"daily/{max(by_day)}"
+
+
+def assert_nothing_is_left_over(output_dir: Path, connection: Redis) -> None:
+    assert not list(output_dir.rglob("*.tmp"))
+    assert connection.llen("rq:queue:recorder") == 0
+    assert not connection.keys("rq:recorder:recorder:taken:*")
+
+
+@pytest.fixture
+def running(redis_url: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A recorder that is ready, recording into tmp_path."""
+    process = recorder_process(redis_url, tmp_path)
+    assert process.stderr is not None
+    assert "ready" in process.stderr.readline()
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+def finished(job: Job) -> bool:
+    return job.get_status() == JobStatus.FINISHED
+
+
+def test_all_real_recordings_come_out_with_every_field_they_went_in_with(
+    real_day: Path, redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    expected: dict[str, bytes] = {}
+    for path in sorted(real_day.rglob("*.json")):
+        if path.name == "summary.json":
+            continue
+        data = json.loads(path.read_bytes())
+        enqueue_result(data, connection=connection)
+        expected[f"daily/2025-08-08/{path.relative_to(real_day)}"] = path.read_bytes()
+    assert len(expected) == 2737
+    burst(redis_url, tmp_path)
+    found = recordings(tmp_path)
+    assert set(found) == set(expected)
+    for path, original in expected.items():
+        sent = json.loads(original)
+        assert {key: found[path][key] for key in sent} == sent
+        assert set(found[path]) - set(sent) == {"status", "retry_count", "completed_at", "processing_time"}
+    assert_summaries_are_exact(tmp_path)
+    assert_nothing_is_left_over(tmp_path, connection)
+    assert connection.zcard("rq:finished:recorder") == 2737
+
+
+def test_four_recorders_on_one_folder_lose_and_duplicate_nothing(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    jobs = 1200
+    for number in range(jobs):
+        created = f"2025-02-{17 + number % 3}T06:46:23Z"
+        job = {"created_at": created, "metadata": {"scraper_id": f"s{number % 7}"}}
+        enqueue_result(result(f"j{number}", job=job, padding="x" * 5000), connection=connection)
+    processes = [recorder_process(redis_url, tmp_path, "--burst", RECORDER_BATCH_SIZE="20") for _ in range(4)]
+    for process in processes:
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 0, log
+    assert sorted(content["job_id"] for content in recordings(tmp_path).values()) == sorted(
+        f"j{n}" for n in range(jobs)
+    )
+    assert_summaries_are_exact(tmp_path)
+    assert_nothing_is_left_over(tmp_path, connection)
+    assert connection.zcard("rq:finished:recorder") == jobs
+    assert not list(tmp_path.rglob("superseded"))
+
+
+def test_sigterm_finishes_the_batch_in_hand_and_exits_0(
+    running: subprocess.Popen[str], connection: Redis, tmp_path: Path
+) -> None:
+    jobs = [enqueue_result(result(f"j{number}"), connection=connection) for number in range(300)]
+    eventually(lambda: finished(jobs[0]))
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(timeout=20) == 0
+    done = {job.id for job in jobs if finished(job)}
+    waiting = {job_id.decode() for job_id in connection.lrange("rq:queue:recorder", 0, -1)}
+    assert done | waiting == {job.id for job in jobs}
+    assert not done & waiting
+    assert len(recordings(tmp_path)) == len(done)
+    assert_summaries_are_exact(tmp_path)
+    assert not workers(connection)
+    assert not list((tmp_path / ".recorder").glob("*.writer"))
+
+
+def test_a_single_result_is_on_disk_before_its_job_is_finished_and_the_summary_follows(
+    running: subprocess.Popen[str], connection: Redis, tmp_path: Path
+) -> None:
+    job = enqueue_result(result("one"), connection=connection)
+    eventually(lambda: finished(job))
+    assert (tmp_path / "daily/2025-02-17/scrapers/nyc/one.json").exists()
+    eventually((tmp_path / "daily/2025-02-17/summary.json").exists)
+    assert_summaries_are_exact(tmp_path)
+
+
+def test_the_jobs_of_a_killed_recorder_are_taken_back_and_its_leftovers_swept(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    first = recorder_process(redis_url, tmp_path, RECORDER_BATCH_SIZE="50")
+    assert first.stderr is not None
+    assert "ready" in first.stderr.readline()
+    jobs = [enqueue_result(result(f"j{number}"), connection=connection) for number in range(1000)]
+    eventually(lambda: connection.zcard("rq:finished:recorder"))
+    first.kill()
+    first.communicate()
+    second = recorder_process(redis_url, tmp_path)
+    eventually(lambda: connection.zcard("rq:finished:recorder") == len(jobs))
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=20)
+    assert len(recordings(tmp_path)) == len(jobs)
+    assert connection.zcard("rq:failed:recorder") == 0
+    assert_summaries_are_exact(tmp_path)
+    assert_nothing_is_left_over(tmp_path, connection)
+
+
+def test_a_recorder_waits_for_redis_to_come(tmp_path: Path, redis_server: str) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    blocker = subprocess.Popen(
+        [redis_server_binary(), "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    connection = connect(url)
+    eventually(lambda: connected(connection))
+    process = recorder_process(url, tmp_path / "out")
+    assert process.stderr is not None
+    assert "ready" in process.stderr.readline()
+    blocker.kill()
+    blocker.wait()
+    assert "waiting" in process.stderr.readline()
+    blocker = subprocess.Popen(
+        [redis_server_binary(), "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    try:
+        eventually(lambda: connected(connection))
+        job = enqueue_result(result("after"), connection=connection)
+        eventually(lambda: finished(job))
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+        blocker.kill()
+        blocker.wait()
+    assert process.returncode == 0
+
+
+def connected(connection: Redis) -> bool:
+    try:
+        return bool(connection.ping())
+    except RedisError:
+        return False
+
+
+def test_a_full_disk_keeps_the_jobs_waiting_until_there_is_room(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    (tmp_path / "daily").write_text("a file where a folder is needed")
+    job = enqueue_result(result("one"), connection=connection)
+    process = recorder_process(redis_url, tmp_path)
+    assert process.stderr is not None
+    lines = [json.loads(process.stderr.readline()) for _ in range(2)]
+    assert lines[1]["event"] == "waiting"
+    assert lines[1]["hint"]
+    assert job.get_status() == JobStatus.QUEUED
+    (tmp_path / "daily").unlink()
+    eventually(lambda: finished(job))
+    process.terminate()
+    process.communicate(timeout=20)
+    assert connection.zcard("rq:failed:recorder") == 0
+
+
+def test_a_suspended_recorder_takes_nothing_until_it_is_resumed(
+    running: subprocess.Popen[str], connection: Redis
+) -> None:
+    connection.set("rq:suspended", 1)
+    assert running.stderr is not None
+    assert "suspended" in running.stderr.readline()
+    job = enqueue_result(result("one"), connection=connection)
+    connection.delete("rq:suspended")
+    eventually(lambda: finished(job))
+
+
+class Hostile:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_bad_input_gives_a_clear_error_each_and_the_worker_goes_on(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+    cycle: dict[str, Any] = result("cycle")
+    cycle["self"] = cycle
+    shared = ["x" * 1000]
+    for _ in range(12):
+        shared = [shared] * 12
+    bad: dict[str, tuple[Any, str]] = {
+        "no job_id": ({"job": FIRST, "result": 1}, "the result has no job_id"),
+        "number": (result(5), "job_id is a int, not text"),
+        "none": (result(None), "job_id is a NoneType, not text"),
+        "empty": (result(""), "job_id is empty"),
+        "list": ([1, 2], "the result is a list, not an object with a job_id"),
+        "text": ("hello", "the result is a str, not an object with a job_id"),
+        "cycle": (cycle, "contains itself"),
+        "bomb": (result("bomb", shared=shared), "more than 20,000,000 values"),
+    }
+    reasons = {enqueue_result(data, connection=connection).id: reason for data, reason in bad.values()}
+    queue = Queue("recorder", connection=connection)
+    reasons[queue.enqueue("os.system", "true").id] = f"the job's function is os.system, not {RECORD_FUNCTION}"
+    reasons[queue.enqueue(RECORD_FUNCTION).id] = "record_result takes one argument"
+    reasons[queue.enqueue(RECORD_FUNCTION, 1, 2).id] = "record_result takes one argument"
+    garbage = enqueue_result(result("garbage"), connection=connection)
+    connection.hset(f"rq:job:{garbage.id}", "data", b"\x80\x05garbage")
+    reasons[garbage.id] = "unreadable payload"
+    zip_bomb = enqueue_result(result("zip"), connection=connection)
+    connection.hset(f"rq:job:{zip_bomb.id}", "data", zlib.compress(b"0" * 50_000_000))
+    reasons[zip_bomb.id] = "larger than 20,000,000 bytes when unpacked"
+    hostile = enqueue_result(result("hostile", result=Hostile(marker)), connection=connection)
+    good = enqueue_result(result("good"), connection=connection)
+    burst(redis_url, tmp_path / "out", max_payload_bytes=20_000_000)
+
+    assert finished(good)
+    assert finished(hostile)
+    assert not marker.exists()
+    quarantined = [json.loads(path.read_bytes()) for path in (tmp_path / "out").glob("quarantine/*/*.json")]
+    kept = {entry["job_id"]: entry["reason"] for entry in quarantined}
+    assert kept.keys() == reasons.keys()
+    for job_id, reason in reasons.items():
+        assert reason in kept[job_id]
+        job = Job.fetch(job_id, connection=connection) if job_id != garbage.id else garbage
+        assert job.get_status() == JobStatus.FAILED
+        latest = connection.xrevrange(f"rq:results:{job_id}", count=1)[0][1][b"exc_string"]
+        assert kept[job_id] in zlib.decompress(base64.b64decode(latest)).decode()
+    assert len(recordings(tmp_path / "out")) == 2
+    assert_summaries_are_exact(tmp_path / "out")
+
+
+ODD_IDS = ["../../x", "a/b", "nul\0inside", "y" * 5000, ".hidden", "..", ".", "...", "ünï", "\ud800", "a b", "~", "%2F"]
+
+
+@pytest.mark.parametrize("serializer", [None, JSONSerializer], ids=["pickle", "json"])
+def test_any_job_id_and_scraper_id_is_recorded_inside_the_output_folder(
+    redis_url: str, connection: Redis, tmp_path: Path, serializer: Any
+) -> None:
+    queue = Queue("recorder", connection=connection, serializer=serializer)
+    for odd in ODD_IDS:
+        queue.enqueue(RECORD_FUNCTION, result(odd))
+        queue.enqueue(RECORD_FUNCTION, result("same", job={**FIRST, "metadata": {"scraper_id": odd}}))
+    out = tmp_path / "deep" / "out"
+    burst(redis_url, out)
+    found = recordings(out)
+    assert sorted(content["job_id"] for content in found.values()) == sorted([*ODD_IDS, *["same"] * len(ODD_IDS)])
+    assert list(tmp_path.iterdir()) == [tmp_path / "deep"]
+    assert list((tmp_path / "deep").iterdir()) == [out]
+    assert connection.zcard("rq:finished:recorder") == 2 * len(ODD_IDS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "text", ["a", "list"], "x" * 60_000_000, float("nan"), 2**200, {1: "a", "1": "b"}, b"\xff\x00", "\ud800"],
+    ids=["null", "text", "list", "60 MB", "NaN", "huge integer", "keys", "bytes", "lone surrogate"],
+)
+def test_any_result_is_recorded(redis_url: str, connection: Redis, tmp_path: Path, value: Any) -> None:
+    job = enqueue_result(result("one", result=value), connection=connection)
+    burst(redis_url, tmp_path)
+    assert finished(job)
+    (content,) = recordings(tmp_path).values()
+    if isinstance(value, float):
+        assert content["result"] == {"$numberDouble": "NaN"}
+    elif isinstance(value, bytes):
+        assert content["result"] == {"$binary": {"base64": "/wA=", "subType": "00"}}
+    elif isinstance(value, dict):
+        assert content["result"] == {"1": "a", "1 (str)": "b"}
+    else:
+        assert content["result"] == value
+
+
+def test_a_job_without_usable_metadata_or_time_is_recorded_under_the_day_it_was_enqueued(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    odd_jobs: list[Any] = [None, "text", {}, {"metadata": 5}, {"created_at": "nonsense"}, {"created_at": "0001-01-01"}]
+    odd_jobs += [{"created_at": "9999-12-31T23:59:59Z"}, {"created_at": 1e300}, {"metadata": {"scraper_id": 7}}]
+    for number, job in enumerate(odd_jobs):
+        enqueue_result(result(f"j{number}", job=job), connection=connection)
+    enqueue_result({"job_id": "without", "result": 1}, connection=connection)
+    burst(redis_url, tmp_path)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    assert {path.rsplit("/", 1)[0] for path in recordings(tmp_path)} == {f"daily/{today}/processed"}
+    assert len(recordings(tmp_path)) == len(odd_jobs) + 1
+
+
+def test_days_mixed_and_an_older_day_after_a_newer_one(redis_url: str, connection: Redis, tmp_path: Path) -> None:
+    for number in range(60):
+        created = f"2025-{1 + number * 7 % 12:02d}-{1 + number % 28:02d} 10:00:00.5"
+        enqueue_result(result(f"j{number}", job={**FIRST, "created_at": created}), connection=connection)
+    burst(redis_url, tmp_path)
+    newest = os.readlink(tmp_path / "latest")
+    enqueue_result(result("older"), connection=connection)
+    burst(redis_url, tmp_path)
+    assert os.readlink(tmp_path / "latest") == newest
+    assert_summaries_are_exact(tmp_path)
+
+
+def test_two_results_of_one_job_keep_the_newer_in_place_and_the_older_beside_it(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    for text in ("first", "second", "second"):
+        enqueue_result(result("one", result=text), connection=connection)
+    burst(redis_url, tmp_path)
+    (content,) = recordings(tmp_path).values()
+    assert content["result"] == "second"
+    (kept,) = tmp_path.glob("daily/2025-02-17/superseded/scrapers/nyc/one.*.json")
+    assert json.loads(kept.read_bytes())["result"] == "first"
+    assert_summaries_are_exact(tmp_path)
+
+
+def test_a_deleted_job_is_passed_over(redis_url: str, connection: Redis, tmp_path: Path) -> None:
+    job = enqueue_result(result("gone"), connection=connection)
+    connection.delete(job.key)
+    other = enqueue_result(result("here"), connection=connection)
+    burst(redis_url, tmp_path)
+    assert finished(other)
+    assert_nothing_is_left_over(tmp_path, connection)
+
+
+def test_a_job_id_that_rq_3_refuses_is_recorded_and_failed_all_the_same(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    for job_id, data in (("1754641641.245036", result("dotted")), ("a:b c", {"no": "job_id"})):
+        payload = zlib.compress(pickle.dumps((RECORD_FUNCTION, None, (data,), {})))
+        connection.hset(f"rq:job:{job_id}", mapping={"data": payload, "status": "queued", "origin": "recorder"})
+        connection.rpush("rq:queue:recorder", job_id)
+    burst(redis_url, tmp_path)
+    assert connection.hget("rq:job:1754641641.245036", "status") == b"finished"
+    assert connection.hget("rq:job:a:b c", "status") == b"failed"
+    assert connection.zrange("rq:failed:recorder", 0, -1) == [b"a:b c"]
+
+
+def test_a_stock_rq_worker_records_too(redis_url: str, connection: Redis, tmp_path: Path) -> None:
+    good = enqueue_result(result("good"), connection=connection)
+    bad = enqueue_result({"no": "job_id"}, connection=connection)
+    command = [sys.executable, "-m", "rq.cli", "worker", "recorder", "--burst", "--url", redis_url, "--quiet"]
+    root = Path(__file__).resolve().parents[2]
+    env = {**os.environ, "OUTPUT_DIR": str(tmp_path), "PYTHONPATH": str(root)}
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+    assert finished(good)
+    assert bad.get_status() == JobStatus.FAILED
+    assert len(list(tmp_path.glob("quarantine/*/*.json"))) == 1
+    assert_summaries_are_exact(tmp_path)
+    digest = hashlib.sha256((tmp_path / "daily/2025-02-17/scrapers/nyc/good.json").read_bytes()).hexdigest()
+    enqueue_result(result("good"), connection=connection)
+    burst(redis_url, tmp_path)
+    assert hashlib.sha256((tmp_path / "daily/2025-02-17/scrapers/nyc/good.json").read_bytes()).hexdigest() == digest
+
+
+def test_rq_info_sees_an_ordinary_worker(running: subprocess.Popen[str], redis_url: str, connection: Redis) -> None:
+    (worker,) = workers(connection)
+    assert worker.pid == running.pid
+    command = [sys.executable, "-m", "rq.cli", "info", "--url", redis_url, "--raw"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert worker.name in shown
