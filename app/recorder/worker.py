@@ -29,7 +29,7 @@ from app.recorder.decode import decode_result, uses_json
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
 from app.recorder.rqjob import PickleData, RecordedJob
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
-from app.store.errors import StorageError, UnrecordableError
+from app.store.errors import ServiceUnavailableError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
 
 log = structlog.get_logger("recorder")
@@ -98,14 +98,14 @@ class RecorderWorker(SimpleWorker):
     def run(self, *, burst: bool = False) -> None:
         """Record until told to stop; with `burst`, until the queue is empty."""
         self._recover_if_due()
-        self._announce()
+        self._announce(wait=not burst)
         pulse = threading.Thread(target=self._keep_alive, name="pulse", daemon=True)
         pulse.start()
         try:
             self._loop(burst=burst)
         finally:
             self._stop.set()
-            pulse.join(timeout=5)
+            pulse.join(timeout=RENEW_INTERVAL_S)
             self._leave()
 
     def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:
@@ -245,18 +245,22 @@ class RecorderWorker(SimpleWorker):
         if problem is not None:
             log.warning("latest is behind", reason=problem.message, path=problem.path, hint=problem.hint)
 
-    def _announce(self) -> None:
-        """Be known in Redis, as a worker and as a holder of jobs; wait for Redis if need be."""
+    def _announce(self, *, wait: bool) -> None:
+        """Be known in Redis, as a worker and as a holder of jobs; wait for Redis if need be and allowed."""
         failures = 0
         while not self._stop.is_set():
             try:
                 self._intake.renew()
                 self._report_taken_back()
+                super()._set_ip_address(self.connection)
                 if not self.connection.exists(self.key):
                     self.register_birth()
                 self.subscribe()
                 self._recovered()
             except RedisError as error:
+                if not wait:
+                    hint = "is it running, and REDIS_URL right?"
+                    raise ServiceUnavailableError(f"can't reach Redis: {error}", hint=hint) from error
                 self._set_trouble(f"Redis: {error}", hint="is it running, and REDIS_URL right? Trying again")
                 self._back_off(failures)
                 failures += 1
@@ -287,7 +291,7 @@ class RecorderWorker(SimpleWorker):
         for registry in (self._queue.finished_job_registry, self._queue.failed_job_registry):
             registry.cleanup()
         clean_worker_registry(self._queue)
-        self.last_cleaned_at = datetime.now(UTC)
+        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
 
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():
@@ -326,6 +330,9 @@ class RecorderWorker(SimpleWorker):
             self.unsubscribe()
         except RedisError as error:
             log.warning("left without telling Redis", reason=str(error))
+
+    def _set_ip_address(self, connection: Redis) -> None:
+        self.ip_address = "unknown"  # RQ asks Redis for it while the worker is made; we ask once Redis is there
 
     def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
         if not isinstance(exc, RedisError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 import pickle
 import re
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -20,6 +21,7 @@ from app.recorder.client import connect, enqueue_result
 from app.recorder.decode import RECORD_FUNCTION
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter
+from tests.recorder.test_old_clients import old_payload
 
 GOOD = {
     "job_id": "job-1",
@@ -27,7 +29,7 @@ GOOD = {
     "result": {"text": "x"},
     "status": "completed",
 }
-BAD = {"job": {}}
+BAD: dict[str, Any] = {"job": {}}
 UUID_HEX = re.compile(r"[0-9a-f]{32}")
 TIMES = (
     "started_at",
@@ -54,7 +56,7 @@ def record_with_stock(url: str, output_dir: Path, serializer: Any = None) -> Non
 def snapshot(url: str) -> dict[str, Any]:
     """Every key of a Redis with its value and time to live, without what differs from run to run."""
     with Redis.from_url(url) as connection:
-        keys = sorted(key.decode() for key in connection.keys())
+        keys = sorted(key.decode() for key in cast(list[bytes], connection.keys("*")))
         return {name(key): (content(connection, key), time_to_live(connection, key)) for key in keys if kept(key)}
 
 
@@ -66,14 +68,14 @@ def name(key: str) -> str:
     return re.sub(r"^rq:worker:.*", "rq:worker", key)
 
 
-def time_to_live(connection: Redis, key: str) -> str:
+def time_to_live(connection: Any, key: str) -> str:
     seconds = connection.ttl(key)
     if key.startswith("rq:worker"):
         return "some"
     return str(seconds) if seconds < 0 else f"about {round(seconds, -1)}"
 
 
-def content(connection: Redis, key: str) -> Any:
+def content(connection: Any, key: str) -> Any:
     kind = connection.type(key).decode()
     if kind == "hash":
         return {
@@ -109,7 +111,7 @@ def value(field: str, raw: bytes) -> Any:
         return "UnrecordableError" in zlib.decompress(base64.b64decode(raw)).decode()
     if field in ("return_value", "result"):
         raw = base64.b64decode(raw) if field == "return_value" else raw
-        loaded = pickle.loads(raw) if raw[:1] == b"\x80" else JSONSerializer.loads(raw)
+        loaded = pickle.loads(raw) if raw[:1] == b"\x80" else json.loads(raw)
         return {**loaded, "output_file": Path(loaded["output_file"]).name, "kind": raw[:1]}
     return zlib.decompress(raw) if field == "data" else text
 
@@ -119,12 +121,12 @@ def both(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the two workers leave of the same jobs, in two databases."""
     snapshots = []
-    for database, record in enumerate((record_with_stock, record_with_ours)):
+    for database in (0, 1):
         url = f"{redis_server}/{database}"
         with Redis.from_url(url) as connection:
             connection.flushdb()
             enqueue(Queue("recorder", connection=connection, serializer=serializer))
-        if record is record_with_stock:
+        if database == 0:
             record_with_stock(url, tmp_path, serializer)
         else:
             record_with_ours(url, tmp_path / "ours")
@@ -155,6 +157,19 @@ def test_a_recorded_job_is_left_as_a_stock_worker_leaves_it(redis_server: str, t
         redis_server, tmp_path, lambda queue: queue.enqueue(RECORD_FUNCTION, GOOD, job_id="rq-1", **options)
     )
     assert ours == stock
+
+
+def test_a_job_of_an_rq_1_16_client_is_left_as_a_stock_worker_leaves_it(redis_server: str, tmp_path: Path) -> None:
+    fields = {**old_payload("plain-dict"), b"status": b"queued"}
+    fields.pop(b"stopped_callback_name")
+
+    def enqueue(queue: Queue) -> None:
+        queue.connection.hset("rq:job:rq-1", mapping=fields)  # type: ignore[arg-type]
+        queue.connection.rpush(queue.key, "rq-1")
+
+    stock, ours = both(redis_server, tmp_path, enqueue)
+    assert ours == stock
+    assert "group_id" in ours["rq:job:rq-1"][0]
 
 
 def test_a_failed_job_is_left_as_a_stock_worker_leaves_it(redis_server: str, tmp_path: Path) -> None:
