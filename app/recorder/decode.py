@@ -163,8 +163,12 @@ class _Unpickler(pickle.Unpickler):
 @contextmanager
 def _bounded_memory(extra_bytes: int) -> Iterator[None]:
     """Let this process grow by so much and no more meanwhile: a few bytes of pickle can ask for gigabytes."""
+    used = _address_space_bytes()
+    if used is None:
+        yield
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _address_space_bytes() + extra_bytes
+    limit = used + extra_bytes
     if soft != resource.RLIM_INFINITY:
         limit = min(limit, soft)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
@@ -174,9 +178,12 @@ def _bounded_memory(extra_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _address_space_bytes() -> int:
-    with open("/proc/self/statm", "rb") as statm:
-        return int(statm.read().split()[0]) * mmap.PAGESIZE
+def _address_space_bytes() -> int | None:
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[0]) * mmap.PAGESIZE
+    except FileNotFoundError:  # not Linux: no cheap way to know
+        return None
 
 
 def _shown(value: object) -> str:

@@ -28,20 +28,22 @@ _TAKE = """
 -- KEYS: queue, taken, suspended    ARGV: most jobs, most bytes, job key prefix
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'suspended'} end
 local jobs, bytes = {}, 0
+local function is_hash(id) return redis.call('TYPE', ARGV[3] .. id).ok == 'hash' end
+local function size(id) return is_hash(id) and redis.call('HSTRLEN', ARGV[3] .. id, 'data') or 0 end
 local function add(id)
     jobs[#jobs + 1] = id
-    jobs[#jobs + 1] = redis.call('HGETALL', ARGV[3] .. id)
+    jobs[#jobs + 1] = is_hash(id) and redis.call('HGETALL', ARGV[3] .. id) or {}
 end
 -- Whatever is on our list already came with an answer that never reached us.
 for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1)) do
-    bytes = bytes + redis.call('HSTRLEN', ARGV[3] .. id, 'data')
+    bytes = bytes + size(id)
     if #jobs > 0 and bytes > tonumber(ARGV[2]) then return jobs end
     add(id)
 end
 while #jobs < 2 * ARGV[1] do
     local id = redis.call('LINDEX', KEYS[1], 0)
     if not id then break end
-    bytes = bytes + redis.call('HSTRLEN', ARGV[3] .. id, 'data')
+    bytes = bytes + size(id)
     if #jobs > 0 and bytes > tonumber(ARGV[2]) then break end
     redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
     add(id)

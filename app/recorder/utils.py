@@ -10,6 +10,7 @@ from app.recorder.write import Kind, Outcome, RecordWriter
 from app.service.settings import load_settings
 from app.store import encode
 from app.store.errors import RecorderError, UnrecordableError
+from app.store.timestamps import parse_timestamp
 
 
 def record_result(data: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def _record(data: Any, job_id: str) -> Outcome:
     job = get_current_job()
     with RecordWriter(str(settings.output_dir)) as writer:
         try:
-            pending = writer.stage(data, enqueued_at=job.enqueued_at if job is not None else None)
+            pending = writer.stage(data, enqueued_at=parse_timestamp(job and job.enqueued_at))
         except UnrecordableError as error:
             pending = writer.stage_quarantine(job_id, error.message, _best_effort(data), {"origin": "record_result"})
         (outcome,) = writer.commit([pending])

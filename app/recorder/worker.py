@@ -42,14 +42,19 @@ _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _WORKER_TTL_S = 30
 
 
+_MAX_STAGED_BYTES = 64 * 1024 * 1024
+"""Unpacked results held in memory at once; what is taken together may unpack to far more."""
+
+
 @dataclass(slots=True)
 class _Batch:
-    """A batch on its way through."""
+    """Jobs on their way through together."""
 
-    started_at: datetime
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     jobs: list[TakenJob] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
     gone: list[TakenJob] = field(default_factory=list)
+    staged_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,6 @@ class RecorderWorker(SimpleWorker):
 
     def run(self, *, burst: bool = False) -> None:
         """Record until told to stop; with `burst`, until the queue is empty."""
-        self._recover_if_due()
         self._announce(wait=not burst)
         pulse = threading.Thread(target=self._keep_alive, name="pulse", daemon=True)
         pulse.start()
@@ -118,11 +122,11 @@ class RecorderWorker(SimpleWorker):
         failures = 0
         while not self._stop.is_set():
             try:
+                self._recover_if_due()
                 jobs = self._take(wait=not burst)
                 if jobs:
                     self._record(jobs)
                 self._writer.flush(idle=not jobs)
-                self._recover_if_due()
                 if burst and not jobs:
                     return
                 failures = 0
@@ -153,21 +157,30 @@ class RecorderWorker(SimpleWorker):
 
     def _record(self, jobs: list[TakenJob]) -> None:
         self._state = WorkerStatus.BUSY
-        batch = _Batch(datetime.now(UTC))
-        try:
-            for job in jobs:
-                if job.fields:
-                    batch.pending.append(self._stage(job))
-                    batch.jobs.append(job)
-                else:
-                    batch.gone.append(job)
-        except StorageError:
-            self._writer.abandon(batch.pending)
-            raise
+        batch = _Batch()
+        for job in jobs:
+            if not job.fields:
+                batch.gone.append(job)
+                continue
+            try:
+                pending = self._stage(job)
+            except StorageError:
+                self._writer.abandon(batch.pending)
+                raise
+            batch.jobs.append(job)
+            batch.pending.append(pending)
+            batch.staged_bytes += pending.size
+            if batch.staged_bytes > _MAX_STAGED_BYTES:
+                self._complete(batch)
+                batch = _Batch()
+        self._complete(batch)
+        self._state = WorkerStatus.IDLE
+
+    def _complete(self, batch: _Batch) -> None:
+        """Make a batch durable, and only then acknowledge it."""
         outcomes = self._writer.commit(batch.pending)
         self._acknowledge(batch, outcomes)
         self._report(batch, outcomes)
-        self._state = WorkerStatus.IDLE
 
     def _stage(self, job: TakenJob) -> Pending:
         enqueued_at = parse_timestamp(job.text("enqueued_at"))
@@ -218,8 +231,13 @@ class RecorderWorker(SimpleWorker):
             job.outcome = _raiser(UnrecordableError(outcome.reason or ""))
         else:
             job.outcome = _returner(_return_value(outcome))
-        execution = self.prepare_execution(job)
-        self.perform_job(job, self._queue, execution)
+        try:
+            execution = self.prepare_execution(job)
+            self.perform_job(job, self._queue, execution)
+        except RedisError:
+            raise
+        except Exception as error:  # noqa: BLE001 - RQ on a hash or an id that it can't read; the payload is safe on disk
+            log.error("RQ can't finish a job", job_id=taken.id, reason=str(error), path=outcome.path)
         self._intake.drop(taken)
         self.recorded += 1
 
@@ -285,6 +303,8 @@ class RecorderWorker(SimpleWorker):
                     self.register_birth()
             except RedisError:
                 continue  # the main loop says so
+            except Exception:  # without a lease the jobs in hand go to others, so nothing may end this loop
+                log.exception("pulse failed")
 
     def _clean_up(self) -> None:
         """Forget expired jobs and dead workers. The rest of RQ's maintenance fails jobs or runs callbacks."""

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from app.store import encode, record, scan
 from app.store.errors import StorageError
-from app.store.files import DurableFiles, Staged, sweep
+from app.store.files import DurableFiles, Staged, sweep, wrap_os_errors
 from app.store.latest import LatestLink, exclusive
 from app.store.layout import Layout
 from app.store.ledger import Ledger, dead_writers
@@ -69,6 +69,8 @@ class Pending:
     record: Record | None
     outcome: Outcome
     """What it will be, if nothing is there already."""
+    size: int
+    """Bytes of the file."""
 
 
 class RecordWriter:
@@ -96,6 +98,7 @@ class RecordWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @wrap_os_errors
     def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
         """Begin to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
         built = record.build(
@@ -109,8 +112,9 @@ class RecordWriter:
         self._ledger.note(f"daily/{place.date}")
         path = self.layout.recording(place)
         outcome = Outcome(Kind.RECORDED, path, place.job_id, place.scraper_id, warnings=built.warnings)
-        return Pending(self._files.stage(path, built.content), built, outcome)
+        return Pending(self._files.stage(path, built.content), built, outcome, len(built.content))
 
+    @wrap_os_errors
     def stage_quarantine(
         self, job: str, reason: str, payload: bytes, fields: dict[str, Any], *, enqueued_at: datetime | None = None
     ) -> Pending:
@@ -133,8 +137,9 @@ class RecordWriter:
             }
         )
         outcome = Outcome(Kind.QUARANTINED, path, job, reason=reason)
-        return Pending(self._files.stage(path, content), None, outcome)
+        return Pending(self._files.stage(path, content), None, outcome, len(content))
 
+    @wrap_os_errors
     def commit(self, batch: Sequence[Pending]) -> list[Outcome]:
         """Make a batch durable: every file, its name, its folders; then the journal and `latest`."""
         try:
@@ -150,6 +155,7 @@ class RecordWriter:
         """Give up a batch that can't be committed; its results are still the caller's."""
         self._files.abandon([pending.staged for pending in batch])
 
+    @wrap_os_errors
     def flush(self, *, idle: bool) -> None:
         """Write the summaries that are due; all that are out of date when the queue is idle."""
         for day in self._days.values():
@@ -162,6 +168,7 @@ class RecordWriter:
         """Whether a summary is out of date."""
         return any(day.dirty for day in self._days.values())
 
+    @wrap_os_errors
     def recover(self) -> list[str]:
         """Put right what dead writers left: temporary files, journals, summaries. Returns their names."""
         recovered = []
@@ -179,14 +186,19 @@ class RecordWriter:
             recovered.append(dead.name)
         return recovered
 
+    @wrap_os_errors
     def close(self) -> None:
-        """Make every summary exact and forget what was open."""
-        for day in self._days.values():
-            day.catch_up()
-            day.flush()
-        self._days.clear()
-        self._files.close()
-        self._ledger.close()
+        """Make every summary exact and forget what was open. If that fails, the next recorder to start does it."""
+        in_order = False
+        try:
+            for day in self._days.values():
+                day.catch_up()
+                day.flush()
+            in_order = True
+        finally:
+            self._days.clear()
+            self._files.close()
+            self._ledger.close(in_order=in_order)
 
     def _settle(self, pending: Pending) -> Outcome:
         if self._files.place(pending.staged):

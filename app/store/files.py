@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import wraps
 from itertools import count
+from typing import ParamSpec, TypeVar
 
 from app.store.errors import StorageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SYNC_THREADS = 16
 """Syncs in flight at once: a disk finishes many together almost as fast as one."""
@@ -61,7 +66,7 @@ class DurableFiles:
             self._unsynced.add(os.path.dirname(staged.path))
             return False
         except OSError as error:
-            raise _storage_error("can't name a recording", staged.path, error) from error
+            raise storage_error("can't name a recording", staged.path, error) from error
         self._unsynced.add(os.path.dirname(staged.path))
         self.discard(staged)
         return True
@@ -79,7 +84,7 @@ class DurableFiles:
         except FileExistsError:
             pass
         except OSError as error:
-            raise _storage_error("can't keep a superseded recording", kept, error) from error
+            raise storage_error("can't keep a superseded recording", kept, error) from error
         self._unsynced.add(os.path.dirname(kept))
 
     def discard(self, staged: Staged) -> None:
@@ -89,7 +94,7 @@ class DurableFiles:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise _storage_error("can't remove a temporary file", staged.temporary, error) from error
+            raise storage_error("can't remove a temporary file", staged.temporary, error) from error
 
     def abandon(self, staged: list[Staged]) -> None:
         """Remove what a failed batch left, as far as the disk lets us; the sweep of dead writers does the rest."""
@@ -108,7 +113,7 @@ class DurableFiles:
             list(self._pool.map(_sync_folder, folders))
         except OSError as error:
             self._unsynced = folders
-            raise _storage_error("can't sync a folder", str(error.filename or self.root), error) from error
+            raise storage_error("can't sync a folder", str(error.filename or self.root), error) from error
 
     def write(self, path: str, content: bytes) -> None:
         """Write one whole file durably, in the place of whatever had its name."""
@@ -122,7 +127,7 @@ class DurableFiles:
         try:
             os.symlink(target, temporary)
         except OSError as error:
-            raise _storage_error("can't make a link", path, error) from error
+            raise storage_error("can't make a link", path, error) from error
         self._rename(temporary, path)
         self.sync_folders()
 
@@ -134,13 +139,13 @@ class DurableFiles:
         try:
             staged.written.result()
         except OSError as error:
-            raise _storage_error("can't write a recording", staged.path, error) from error
+            raise storage_error("can't write a recording", staged.path, error) from error
 
     def _rename(self, temporary: str, path: str) -> None:
         try:
             os.replace(temporary, path)
         except OSError as error:
-            raise _storage_error("can't name a file", path, error) from error
+            raise storage_error("can't name a file", path, error) from error
         self._unsynced.add(os.path.dirname(path))
 
     def _temporary(self, folder: str) -> str:
@@ -157,7 +162,7 @@ class DurableFiles:
                 os.makedirs(folder, exist_ok=True)
                 _sync_folder(os.path.dirname(folder))
         except OSError as error:
-            raise _storage_error("can't make a folder", folder, error) from error
+            raise storage_error("can't make a folder", folder, error) from error
 
     def _make_folder(self, folder: str) -> None:
         """Make sure of a folder and of its name in each folder above it, up to the root.
@@ -175,7 +180,7 @@ class DurableFiles:
                 _sync_folder(folder)
         except OSError as error:
             self._safe_folders.clear()
-            raise _storage_error("can't make a folder", folder, error) from error
+            raise storage_error("can't make a folder", folder, error) from error
 
 
 def sweep(folders: Iterable[str], writer: str) -> int:
@@ -219,6 +224,20 @@ _HINTS = {
 }
 
 
-def _storage_error(what: str, path: str, error: OSError) -> StorageError:
+def storage_error(what: str, path: str, error: OSError) -> StorageError:
+    """What the file system said, as an error that names the path and says what to do."""
     cause = error.strerror or str(error)
     return StorageError(f"{what} ({cause})", path=path, hint=_HINTS.get(error.errno or 0, "see the system's log"))
+
+
+def wrap_os_errors(method: Callable[P, T]) -> Callable[P, T]:
+    """Turn what the file system says, wherever in a method, into a `StorageError`."""
+
+    @wraps(method)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except OSError as error:
+            raise storage_error("the disk refuses", str(error.filename or "OUTPUT_DIR"), error) from error
+
+    return wrapped

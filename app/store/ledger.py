@@ -52,10 +52,11 @@ class Ledger:
             raise StorageError(f"can't note an open folder ({error.strerror})", path=self._path) from error
         self._noted.add(folder)
 
-    def close(self) -> None:
-        """Everything this writer had open is in order: forget it."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
+    def close(self, *, in_order: bool) -> None:
+        """Let go of the ledger: and of its file too, if everything this writer had open is in order."""
+        if in_order:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
         os.close(self._handle)
 
 
