@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -437,3 +439,30 @@ def test_rq_info_sees_an_ordinary_worker(running: subprocess.Popen[str], redis_u
     command = [sys.executable, "-m", "rq.cli", "info", "--url", redis_url, "--raw"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     assert worker.name in shown
+
+
+def test_rq_dashboard_shows_finished_and_failed_jobs(redis_url: str, connection: Redis, tmp_path: Path) -> None:
+    good = enqueue_result(result("good"), connection=connection)
+    bad = enqueue_result({"no": "job_id"}, connection=connection)
+    burst(redis_url, tmp_path)
+    port = free_port()
+    command = [sys.executable, "-m", "rq_dashboard", "-u", redis_url, "-b", "127.0.0.1", "-p", str(port)]
+    dashboard = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for registry, job in (("finished", good), ("failed", bad)):
+            shown = eventually(
+                lambda registry=registry: fetched(port, f"/0/data/jobs/recorder/{registry}/8/asc/1.json")
+            )
+            assert [entry["id"] for entry in shown["jobs"]] == [job.id]
+        assert "the result has no job_id" in shown["jobs"][0]["exc_info"]
+    finally:
+        dashboard.terminate()
+        dashboard.wait()
+
+
+def fetched(port: int, path: str) -> Any:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as response:
+            return json.load(response)
+    except urllib.error.URLError:
+        return None
