@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -450,9 +451,7 @@ def test_rq_dashboard_shows_finished_and_failed_jobs(redis_url: str, connection:
     dashboard = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for registry, job in (("finished", good), ("failed", bad)):
-            shown = eventually(
-                lambda registry=registry: fetched(port, f"/0/data/jobs/recorder/{registry}/8/asc/1.json")
-            )
+            shown = eventually(partial(fetched, port, f"/0/data/jobs/recorder/{registry}/8/asc/1.json"))
             assert [entry["id"] for entry in shown["jobs"]] == [job.id]
         assert "the result has no job_id" in shown["jobs"][0]["exc_info"]
     finally:
