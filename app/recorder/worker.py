@@ -29,7 +29,7 @@ from app.recorder.decode import decode_result, uses_json
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
 from app.recorder.rqjob import PickleData, RecordedJob
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
-from app.store.errors import ServiceUnavailableError, StorageError, UnrecordableError
+from app.store.errors import ServiceUnavailableError, StorageError, UnrecordableError, UsageError
 from app.store.timestamps import parse_timestamp
 
 log = structlog.get_logger("recorder")
@@ -40,6 +40,7 @@ _WAIT_S = 1.0
 _RECOVER_INTERVAL_S = 5.0
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _WORKER_TTL_S = 30
+_MIN_REDIS = (6, 2, 0)  # for LMOVE
 
 
 _MAX_STAGED_BYTES = 64 * 1024 * 1024
@@ -133,13 +134,19 @@ class RecorderWorker(SimpleWorker):
                 self._recovered()
             except SuspendedError:
                 self._set_trouble("suspended", hint="run `rq resume` to go on")
-                self._stop.wait(1.0)
+                if burst:
+                    return
+                self._stop.wait(_WAIT_S)
             except StorageError as error:
-                self._set_trouble(error.message, path=error.path, hint=error.hint)
                 self._give_back()
+                if burst:
+                    raise
+                self._set_trouble(error.message, path=error.path, hint=error.hint)
                 self._back_off(failures)
                 failures += 1
             except RedisError as error:
+                if burst:
+                    raise _unreachable(error) from error
                 self._set_trouble(f"Redis: {error}", hint="jobs stay in Redis; trying again")
                 self._back_off(failures)
                 failures += 1
@@ -191,27 +198,25 @@ class RecorderWorker(SimpleWorker):
             reason = error.message
         except StorageError:
             raise
-        except (Exception, MemoryError) as error:  # noqa: BLE001 - a hostile payload must not stop the others
+        except Exception as error:  # noqa: BLE001 - a hostile payload must not stop the others
             reason = f"unexpected {type(error).__name__}: {error}"
         fields = {name: job.text(name) for name in ("origin", "description", "enqueued_at", "created_at")}
         return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at)
 
     def _acknowledge(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
-        plain: list[Finished] = []
+        plain: list[tuple[TakenJob, Outcome]] = []
         others: list[tuple[TakenJob, Outcome]] = []
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
-            if outcome.kind is Kind.QUARANTINED or not is_plain(job):
-                others.append((job, outcome))
-            else:
-                plain.append(Finished(job, _return_value(outcome), uses_json(job.data)))
+            by_rq = outcome.kind is Kind.QUARANTINED or not is_plain(job)
+            (others if by_rq else plain).append((job, outcome))
         acknowledged = self._bookkeeper.finish(
-            plain, batch.started_at, datetime.now(UTC), self._options.default_result_ttl_s
+            [Finished(job, _return_value(outcome), uses_json(job.data)) for job, outcome in plain],
+            batch.started_at,
+            datetime.now(UTC),
+            self._options.default_result_ttl_s,
         )
         self.recorded += acknowledged.count(Acknowledged.FINISHED)
-        by_id = dict(zip((job.id for job in batch.jobs), outcomes, strict=True))
-        for finished, result in zip(plain, acknowledged, strict=True):
-            if result is Acknowledged.NEEDS_RQ:
-                others.append((finished.job, by_id[finished.job.id]))
+        others += [pair for pair, result in zip(plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ]
         for job, outcome in others:
             self._finish_with_rq(job, outcome)
         for job in batch.gone:
@@ -256,6 +261,8 @@ class RecorderWorker(SimpleWorker):
                 log.error("job can't be recorded", job_id=outcome.job_id, reason=outcome.reason, path=outcome.path)
             for warning in outcome.warnings:
                 log.warning(warning, job_id=outcome.job_id, scraper_id=outcome.scraper_id, path=outcome.path)
+        if not outcomes:
+            return
         counts = {kind.value: sum(outcome.kind is kind for outcome in outcomes) for kind in Kind}
         seconds = (datetime.now(UTC) - batch.started_at).total_seconds()
         log.info("batch", **{kind: n for kind, n in counts.items() if n}, seconds=round(seconds, 4))
@@ -270,6 +277,7 @@ class RecorderWorker(SimpleWorker):
             try:
                 self._intake.renew()
                 self._report_taken_back()
+                self._check_version()
                 super()._set_ip_address(self.connection)
                 if not self.connection.exists(self.key):
                     self.register_birth()
@@ -277,14 +285,19 @@ class RecorderWorker(SimpleWorker):
                 self._recovered()
             except RedisError as error:
                 if not wait:
-                    hint = "is it running, and REDIS_URL right?"
-                    raise ServiceUnavailableError(f"can't reach Redis: {error}", hint=hint) from error
+                    raise _unreachable(error) from error
                 self._set_trouble(f"Redis: {error}", hint="is it running, and REDIS_URL right? Trying again")
                 self._back_off(failures)
                 failures += 1
             else:
                 log.info("ready", queue=self._queue.name, worker=self.name, output_dir=self._writer.layout.root)
                 return
+
+    def _check_version(self) -> None:
+        version = self.get_redis_server_version()
+        if version < _MIN_REDIS:
+            have, need = (".".join(map(str, numbers)) for numbers in (version, _MIN_REDIS))
+            raise UsageError(f"this Redis is {have}; the recorder needs {need}")
 
     def _keep_alive(self) -> None:
         """Every second: renew the lease, tell RQ that we live, and take over from recorders that don't."""
@@ -358,6 +371,10 @@ class RecorderWorker(SimpleWorker):
         if not isinstance(exc, RedisError):
             raise exc
         time.sleep(1.0)
+
+
+def _unreachable(error: RedisError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(f"can't reach Redis: {error}", hint="is it running, and REDIS_URL right?")
 
 
 def _return_value(outcome: Outcome) -> dict[str, Any]:
