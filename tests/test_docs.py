@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +50,7 @@ def bouy_commands() -> set[str]:
     commands = set()
     for page in PAGES:
         for line in re.findall(r"^\s*(?:[A-Z_]+=\S+ )*\./bouy (.*)$", page.read_text(), re.MULTILINE):
-            words = [word for word in shlex.split(line.partition("#")[0].partition("|")[0].rstrip('" -c')) or [""]]
+            words = line.partition("#")[0].split()
             commands.add(next((word for word in words if not word.startswith("-")), ""))
     return commands - {""}
 

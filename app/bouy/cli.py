@@ -170,6 +170,8 @@ def demonstrate(
     with demo.demo_fleet(fleet, keep):
         with Progress(me.output, total) as progress:
             report = demo.run_demo(fleet, results, progress.advance)
+        if source and not report.recorded and not report.failures:
+            raise UsageError("none of its files is a recording", path=str(source))
         say_report(me.output, report)
         me.output.document(report_document(report))
         if keep:

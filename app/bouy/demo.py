@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from rq.job import Job, JobStatus
 
 from app.bouy.local import Fleet
 from app.bouy.services import Site, in_order, output_dir
-from app.bouy.supervision import make_private
 from app.recorder import client
 from app.store import encode, record
 from app.store.errors import RecorderError, ServiceUnavailableError, UnrecordableError, UsageError
@@ -31,6 +29,7 @@ _MOST_WAITING = 500
 _STALLED_S = 120.0
 _SUMMARY_WAIT_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FAILED = frozenset({b"failed", b"stopped", b"canceled"})
 _NOT_RECORDINGS = frozenset({"superseded", "quarantine"})
 
 
@@ -74,6 +73,7 @@ def demo_site(site: Site) -> Site:
 def demo_fleet(fleet: Fleet, keep: bool) -> Iterator[None]:
     """The demonstration's fleet, running; stopped at the end, however that comes, unless it is to be kept."""
     names = [service.name for service in in_order(["recorder"])]
+    fleet.make_folders()
     with only_one(fleet.site.state), _stoppable():
         kept = False
         try:
@@ -93,8 +93,6 @@ def demo_fleet(fleet: Fleet, keep: bool) -> Iterator[None]:
 @contextmanager
 def only_one(state: Path) -> Iterator[None]:
     """Hold the demonstration's state folder, or raise: two runs would stop each other's fleet."""
-    make_private(state.parent)
-    make_private(state)
     with open(state / "demo.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,6 +145,16 @@ def load_recordings(paths: Iterable[Path], skip: Callable[[str], None]) -> Itera
             skip(f"skipped, not a recording: {path}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A result that was handed over."""
+
+    job: Any
+    """Its RQ job."""
+    place: Place | None
+    """Where it will be; None if it can't be recorded."""
+
+
 class Run:
     """Results on their way through the demonstration's recorder."""
 
@@ -154,8 +162,8 @@ class Run:
         self._connection = connection
         self._layout = layout
         self._progress = progress
-        self._waiting: dict[str, Place | None] = {}
-        self._failed: dict[str, Place | None] = {}
+        self._waiting: list[_Sent] = []
+        self._failed: list[_Sent] = []
         self._job_ids: dict[str, set[str]] = {}
         self._report = Report(layout.root)
 
@@ -163,12 +171,11 @@ class Run:
         """Send results as a producer does, and wait until each is recorded or has failed."""
         started = time.monotonic()
         for data in results:
-            job = client.enqueue_result(data, connection=self._connection)
-            self._waiting[job.id] = _place(data)
+            self._waiting.append(_Sent(client.enqueue_result(data, connection=self._connection), _place(data)))
             self._settle(_MOST_WAITING)
         self._settle(0)
         self._report.seconds = time.monotonic() - started
-        self._report.failures = [self._failure(job_id, place) for job_id, place in self._failed.items()]
+        self._report.failures = [self._failure(sent) for sent in self._failed]
         self._report.days = sorted(self._job_ids)
         self._await_summaries()
         return self._report
@@ -179,27 +186,27 @@ class Run:
         while len(self._waiting) > most_waiting:
             if self._take_settled():
                 stalled_at = time.monotonic() + _STALLED_S
-                continue
-            if time.monotonic() > stalled_at:
+            elif time.monotonic() > stalled_at:
                 raise ServiceUnavailableError(f"nothing was recorded for {_STALLED_S:.0f} s; see the recorder's log")
-            time.sleep(_POLL_S)
+            if len(self._waiting) > most_waiting:
+                time.sleep(_POLL_S)
 
     def _take_settled(self) -> bool:
-        job_ids = list(self._waiting)[:_MOST_WAITING]
+        asked, self._waiting = self._waiting[:_MOST_WAITING], self._waiting[_MOST_WAITING:]
         with self._connection.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.hget(Job.key_for(job_id), "status")
+            for sent in asked:
+                pipeline.hget(sent.job.key, "status")
             statuses = pipeline.execute()
-        settled = 0
-        for job_id, status in zip(job_ids, statuses, strict=True):
-            # A job that is gone was finished long enough ago for RQ to forget it.
-            if status is None or status.decode() == JobStatus.FINISHED:
-                self._note_recorded(self._waiting.pop(job_id))
-            elif status.decode() in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
-                self._failed[job_id] = self._waiting.pop(job_id)
+        still_waiting = []
+        for sent, status in zip(asked, statuses, strict=True):
+            if status is None or status == b"finished":  # gone: finished long enough ago for RQ to forget it
+                self._note_recorded(sent.place)
+            elif status in _FAILED:
+                self._failed.append(sent)
             else:
-                continue
-            settled += 1
+                still_waiting.append(sent)
+        self._waiting = still_waiting + self._waiting
+        settled = len(asked) - len(still_waiting)
         self._progress(settled)
         return settled > 0
 
@@ -209,12 +216,13 @@ class Run:
             self._job_ids.setdefault(place.date, set()).add(place.job_id)
             self._report.example = self._report.example or self._layout.recording(place)
 
-    def _failure(self, job_id: str, place: Place | None) -> Failure:
+    def _failure(self, sent: _Sent) -> Failure:
+        job_id, expected = sent.job.id, sent.place is None
         for kept in Path(self._layout.root, "quarantine").glob(f"*/{safe_name(job_id)}.*.json"):
-            return Failure(job_id, encode.load(kept.read_bytes())["reason"], str(kept), expected=place is None)
-        result = Job.fetch(job_id, connection=self._connection).latest_result()
+            return Failure(job_id, encode.load(kept.read_bytes())["reason"], str(kept), expected)
+        result = sent.job.latest_result()
         lines = ((result.exc_string if result else None) or "unknown reason").strip().splitlines()
-        return Failure(job_id, lines[-1], None, expected=place is None)
+        return Failure(job_id, lines[-1], None, expected)
 
     def _await_summaries(self) -> None:
         """Wait until the summaries hold this run's jobs: the recorder writes them once it is idle."""

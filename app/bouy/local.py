@@ -21,6 +21,7 @@ from app.bouy.services import SERVICES, Launch, Service, Site, in_order, redis_u
 from app.bouy.supervision import (
     MARKER,
     MARKER_SERVICE,
+    NEVER_RAN,
     SUPERVISORD,
     Process,
     Supervisor,
@@ -28,7 +29,7 @@ from app.bouy.supervision import (
     marked_processes,
     stop_all,
 )
-from app.store.errors import RecorderError, ServiceUnavailableError
+from app.store.errors import RecorderError, ServiceUnavailableError, UsageError
 
 _POLL_S = 0.05
 _PORT_ATTEMPTS = 3
@@ -76,7 +77,9 @@ class Fleet:
     def up(self, names: Iterable[str]) -> list[Outcome]:
         """Start services and what they need; each is ready when this returns."""
         with self._lock():
-            if not self.supervisor.running():
+            if self.supervisor.running():
+                self.supervisor.add_missing(SERVICES.values())
+            else:
                 self._stop_marked((SUPERVISORD, *SERVICES))
                 self.supervisor.start(SERVICES.values(), environment.base(self.site.environ))
             try:
@@ -96,7 +99,7 @@ class Fleet:
         """The state of every service."""
         if self.supervisor.running():
             processes = self.supervisor.processes()
-            return [self._status(service, processes[name]) for name, service in SERVICES.items()]
+            return [self._status(service, processes.get(name, NEVER_RAN)) for name, service in SERVICES.items()]
         orphans = {name: process.pid for name, process in marked_processes(self.site.state)}
         return [
             Status(name, "orphaned", pid=orphans[name]) if name in orphans else Status(name, "stopped")
@@ -127,6 +130,16 @@ class Fleet:
     def log(self, name: str) -> Path:
         """A service's log file."""
         return self.site.state / "logs" / f"{name}.log"
+
+    def make_folders(self) -> None:
+        """Make the state folder, which only this user can look into."""
+        state = self.site.state
+        if _is_foreign(state):
+            raise UsageError("not a state folder of bouy's", path=str(state), hint="name a new or an empty one")
+        for missing in reversed([folder for folder in state.parents if not folder.exists()]):
+            make_private(missing)
+        for folder in (state, state / "services", state / "logs", state / "bin"):
+            make_private(folder)
 
     def _up(self, service: Service) -> Outcome:
         if service.replaced_by and self.site.environ.get(service.replaced_by):
@@ -168,14 +181,13 @@ class Fleet:
             if not process.alive:
                 if process.wanted:
                     self.supervisor.stop_process(service.name)
-                lines = "\n".join(f"  {line}" for line in self._log_lines(service.name, log_start))
-                raise DiedError(f"{service.name} ended at its start; its log says:\n{lines}")
+                raise DiedError(f"{service.name} ended at its start; {self._last_words(service.name, log_start)}")
             if service.ready(launch, process.pid):
                 return process.pid
             time.sleep(_POLL_S)
         raise ServiceUnavailableError(
-            f"{service.name} runs but isn't ready after {service.start_timeout_s:.0f} s",
-            hint=f"see ./bouy logs {service.name}",
+            f"{service.name} runs, but isn't ready after {service.start_timeout_s:.0f} s; "
+            + self._last_words(service.name, log_start)
         )
 
     def _outcome(self, service: Service, action: str, reason: str | None, launch: Launch, pid: int) -> Outcome:
@@ -196,11 +208,9 @@ class Fleet:
     def _stop_supervised(self, names: Collection[str]) -> list[str]:
         wanted = [name for name, process in self.supervisor.processes().items() if process.wanted]
         stopped = [name for name in reversed(SERVICES) if name in names and name in wanted]
-        if set(stopped) == set(wanted):
-            self._shutdown()
-            return stopped
         for name in stopped:
             self.supervisor.stop_process(name)
+        self._end_if_idle()
         return stopped
 
     def _end_if_idle(self) -> None:
@@ -250,17 +260,18 @@ class Fleet:
         except FileNotFoundError:
             return 0
 
-    def _log_lines(self, name: str, start: int) -> list[str]:
+    def _last_words(self, name: str, start: int) -> str:
         lines: list[str] = []
         if self._log_size(name) > start:
             with open(self.log(name), "rb") as file:
                 file.seek(start)
                 lines = file.read().decode(errors="replace").splitlines()
-        return lines[-_LOG_LINES_SHOWN:] or ["(nothing)"]
+        shown = "".join(f"\n  {line}" for line in lines[-_LOG_LINES_SHOWN:])
+        return f"its log ({self.log(name)}) says:{shown}" if shown else f"its log ({self.log(name)}) says nothing"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        self._make_folders()
+        self.make_folders()
         with open(self.site.state / "lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -269,7 +280,9 @@ class Fleet:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _make_folders(self) -> None:
-        self.site.state.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (self.site.state, self.site.state / "services", self.site.state / "logs"):
-            make_private(folder)
+
+def _is_foreign(state: Path) -> bool:
+    """Whether a folder is in use for something else, so that it may not be made private."""
+    if not state.is_dir() or not state.stat().st_mode & 0o077:
+        return False
+    return not (state / "services").is_dir() and any(state.iterdir())

@@ -19,7 +19,7 @@ import redis
 
 from app.bouy.environment import selected
 from app.recorder import client
-from app.store.errors import RecorderError, ServiceUnavailableError
+from app.store.errors import RecorderError, ServiceUnavailableError, StorageError
 
 DEFAULT_OUTPUT_DIR = "outputs"
 
@@ -65,11 +65,11 @@ class Service:
     address: Callable[[Site, Launch], str]
     """Where it listens, or what it writes to."""
     check: Callable[[Launch], None] = field(default=lambda launch: None)
-    """Raises `ServiceUnavailableError` when it can't work yet."""
+    """Raises `ServiceUnavailableError` or `StorageError` when it could not do its work."""
     needs: tuple[str, ...] = ()
     replaced_by: str | None = None
     """The variable that names another such service, used instead of this one."""
-    start_timeout_s: float = 30.0
+    start_timeout_s: float = 20.0
     stop_timeout_s: int = 30
 
 
@@ -165,7 +165,14 @@ def _launch_recorder(site: Site, launches: Launches) -> Launch:
     return Launch([sys.executable, "-m", "app.recorder"], str(site.root), settings)
 
 
-def _check_redis(launch: Launch) -> None:
+def _check_recorder(launch: Launch) -> None:
+    folder = os.path.normpath(os.path.join(launch.directory, launch.settings["OUTPUT_DIR"]))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"OUTPUT_DIR can't be made ({error.strerror})", path=folder) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError("OUTPUT_DIR isn't writable", path=folder)
     url = launch.settings["REDIS_URL"]
     try:
         with client.connect(url) as connection:
@@ -194,7 +201,7 @@ SERVICES: dict[str, Service] = {
         Service(
             name="recorder",
             launch=_launch_recorder,
-            check=_check_redis,
+            check=_check_recorder,
             ready=_recorder_ready,
             address=lambda site, launch: output_dir(site, launch.settings),
             needs=("cache",),

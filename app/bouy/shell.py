@@ -18,7 +18,10 @@ _REDIS_CLI = """\
 #!/bin/sh
 # redis-cli, connected to the Redis of this fleet.
 [ -n "${{REDIS_URL:-}}" ] || {{ echo "redis-cli: the cache isn't running: start it with ./bouy up cache" >&2; exit 1; }}
-exec {program} --no-auth-warning -u "$REDIS_URL" "$@"
+case $REDIS_URL in
+    unix://*) path=${{REDIS_URL#unix://}}; exec {program} -s "${{path%%\\?*}}" "$@" ;;
+    *) exec {program} --no-auth-warning -u "$REDIS_URL" "$@" ;;
+esac
 """
 
 
@@ -31,12 +34,8 @@ class CommandNotFoundError(RecorderError):
 def execute(fleet: Fleet, command: Sequence[str]) -> NoReturn:
     """Become a command, run in the checkout with the fleet's settings."""
     site = fleet.site
-    variables = {
-        **site.environ,
-        "OUTPUT_DIR": DEFAULT_OUTPUT_DIR,
-        **fleet.settings(),
-        "PATH": environment.search_path(site.environ, _tools(site.state)),
-    }
+    variables = {**site.environ, **fleet.settings(), "PATH": environment.search_path(site.environ, _tools(fleet))}
+    variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
     _become(site.root, command, variables)
 
 
@@ -44,7 +43,7 @@ def foreground(fleet: Fleet, name: str) -> NoReturn:
     """Become a service, attached to the terminal."""
     launch = SERVICES[name].launch(fleet.site, fleet.launches())
     SERVICES[name].check(launch)
-    variables = {**environment.base(fleet.site.environ), **launch.settings}
+    variables = {**fleet.site.environ, **launch.settings, "PATH": environment.search_path(fleet.site.environ)}
     _become(Path(launch.directory), launch.command, variables)
 
 
@@ -71,10 +70,10 @@ def _become(folder: Path, command: Sequence[str], variables: Mapping[str, str]) 
         raise CommandNotFoundError(f"can't run {command[0]}: {error.strerror}") from error
 
 
-def _tools(state: Path) -> Path:
+def _tools(fleet: Fleet) -> Path:
     """A folder with `redis-cli` and `redis-server` as the fleet uses them."""
-    tools = state / "bin"
-    tools.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fleet.make_folders()
+    tools = fleet.site.state / "bin"
     for name in ("redis-cli", "redis-server"):
         program = redis_program(name)
         if program is None:

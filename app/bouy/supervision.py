@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ SUPERVISORD = "supervisord"
 """What `MARKER_SERVICE` says of supervisord itself."""
 
 _SOCKET_LIMIT_BYTES = 90  # the least limit of a system is 104; supervisord adds a dot and a pid while it binds
-_ANSWER_TIMEOUT_S = 60.0
+_ANSWER_TIMEOUT_S = 60.0  # it answers a stop once the service has ended
+_SIGN_OF_LIFE_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _RUNNING = frozenset({"STARTING", "RUNNING", "STOPPING"})
 
@@ -93,6 +94,9 @@ class Process:
         return self.alive or self.state == "BACKOFF"
 
 
+NEVER_RAN = Process("STOPPED", 0, 0)
+
+
 class RefusedError(RecorderError):
     """supervisord answered with a fault; `code` is one of supervisor's `Faults`."""
 
@@ -111,7 +115,7 @@ class Supervisor:
     def running(self) -> bool:
         """Whether it answers; one that is about to end is waited for."""
         try:
-            self._call("getState")
+            self._call("getState", timeout_s=_SIGN_OF_LIFE_TIMEOUT_S)
         except ServiceUnavailableError:
             return False
         except RefusedError as error:
@@ -124,7 +128,7 @@ class Supervisor:
     def start(self, services: Iterable[Service], environment: Mapping[str, str]) -> None:
         """Start it, with nothing running in it yet; it goes on when this process ends."""
         make_private(Path(self.socket).parent)
-        (self.state / "supervisord.conf").write_text(configuration(services), encoding="ascii")
+        self._configure(services)
         run = [sys.executable, "-I", "-S", str(Path(__file__).with_name("run.py"))]
         started = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
@@ -146,6 +150,16 @@ class Supervisor:
         if started.returncode:
             lines = started.stderr.strip().splitlines() or [f"exit code {started.returncode}"]
             raise RecorderError(f"supervisord did not start: {lines[-1]}", path=str(self.state / "supervisord.log"))
+
+    def add_missing(self, services: Collection[Service]) -> None:
+        """Make known services that were declared after supervisord was started, by an update of the code."""
+        known = self.processes()
+        missing = [service.name for service in services if service.name not in known]
+        if missing:
+            self._configure(services)
+            self._call("reloadConfig")
+        for name in missing:
+            self._call("addProcessGroup", name)
 
     def processes(self) -> dict[str, Process]:
         """Every service's process by the service's name."""
@@ -174,8 +188,11 @@ class Supervisor:
         if wait_for_end([process], _ANSWER_TIMEOUT_S):
             raise ServiceUnavailableError("supervisord does not end")
 
-    def _call(self, method: str, *arguments: Any) -> Any:
-        transport = _Transport(None, None, f"unix://{self.socket}")
+    def _configure(self, services: Iterable[Service]) -> None:
+        (self.state / "supervisord.conf").write_text(configuration(services), encoding="ascii")
+
+    def _call(self, method: str, *arguments: Any, timeout_s: float = _ANSWER_TIMEOUT_S) -> Any:
+        transport = _Transport(self.socket, timeout_s)
         try:
             proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
             return getattr(proxy.supervisor, method)(*arguments)
@@ -190,15 +207,19 @@ class Supervisor:
 class _Transport(SupervisorTransport):  # type: ignore[misc]  # supervisor has no types
     """supervisor's own transport, with a limit to the wait for an answer."""
 
-    def request(self, *arguments: Any, **options: Any) -> Any:
-        self._get_connection = self._connect
-        return super().request(*arguments, **options)
+    def __init__(self, socket: str, timeout_s: float) -> None:
+        super().__init__(None, None, f"unix://{socket}")
+        self._get_connection = lambda: self._connect(socket, timeout_s)
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, socket: str, timeout_s: float) -> http.client.HTTPConnection:
         connection = UnixStreamHTTPConnection("localhost")
-        connection.socketfile = self.serverurl.removeprefix("unix://")
-        connection.connect()
-        connection.sock.settimeout(_ANSWER_TIMEOUT_S)
+        connection.socketfile = socket
+        try:
+            connection.connect()
+        except OSError:
+            connection.close()
+            raise
+        connection.sock.settimeout(timeout_s)
         return connection  # type: ignore[no-any-return]
 
 
