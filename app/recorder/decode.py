@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from app.recorder.pickled import StandIn, plain, value_type
@@ -67,7 +66,7 @@ def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
         return Decoded(call.args[0], call.payload_bytes)
     if not call.args and list(call.kwargs) == ["data"]:
         return Decoded(call.kwargs["data"], call.payload_bytes)
-    given = f"{len(call.args)} positional arguments and the names {_shown(list(call.kwargs))}"
+    given = f"{len(call.args)} positional and {len(call.kwargs)} named arguments"
     raise UnrecordableError(f"record_result takes one argument, data; the job gives {given}")
 
 
@@ -150,10 +149,8 @@ class _Unpickler(pickle.Unpickler):
         if found is None:
             if len(self._classes) >= _MAX_CLASSES:
                 raise UnrecordableError(f"unreadable payload: it names more than {_MAX_CLASSES:,} classes")
-            constructor = value_type(module, name)
-            if constructor is not None:
-                found = partial(constructor)  # a pickle can set attributes on what it is given
-            else:
+            found = None if "." in name else value_type(module, name)
+            if found is None:
                 found = type(name[:100], (StandIn,), {"__module__": module[:100]})
                 self._has_stand_ins = True
             self._classes[module, name] = found

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import codecs
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from app.store.encode import MAX_DEPTH
+from app.store.encode import MAX_DEPTH, free_name
 from app.store.errors import UnrecordableError
 
 
@@ -83,21 +83,37 @@ class _Plain:
 
     def _made(self, value: Any, depth: int) -> Any:
         if isinstance(value, dict):
-            return {self._key(key, depth): self.value(item, depth) for key, item in value.items()}
+            return self._mapping(value, depth)
         if isinstance(value, StandIn):
             return self.value(_data(value), depth)
         return [self.value(item, depth) for item in value]
 
-    def _key(self, key: Any, depth: int) -> Any:
-        made = self.value(key, depth)
-        return tuple(made) if isinstance(made, list) else made if made.__hash__ is not None else str(made)
+    def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        clashes: Counter[str] = Counter()
+        for key, item in value.items():
+            name = _hashable(self.value(key, depth))
+            if name in made:  # two objects with the same data
+                name = free_name(made, f"{name} ({type(key).__name__})", clashes)
+            made[name] = self.value(item, depth)
+        return made
+
+
+def _hashable(made: Any) -> Any:
+    """A key that was a tuple, or an object, is a list or a dict by now."""
+    if isinstance(made, list):
+        return tuple(map(_hashable, made))
+    if isinstance(made, dict):
+        return tuple((key, _hashable(item)) for key, item in made.items())
+    return made
 
 
 def _data(stand_in: StandIn) -> Any:
     """What a stand-in was given, in the simplest shape that keeps all of it."""
     known = vars(stand_in)
     named: dict[Any, Any] = {**known["_kwargs"], **dict(known["_pairs"])}
-    loose: list[Any] = [*known["_args"], *known["_items"]]
+    given = [arg for arg in known["_args"] if not isinstance(arg, type | _Constructor)]  # as a defaultdict's factory
+    loose: list[Any] = [*given, *known["_items"]]
     state = known["_state"]
     converted = _converted(type(stand_in), loose, state)
     if converted is not None:
@@ -115,7 +131,7 @@ def _data(stand_in: StandIn) -> Any:
         loose.append(state)
     if not named:
         return loose[0] if len(loose) == 1 else loose
-    return {**named, "args": loose} if loose else named
+    return {**named, free_name(named, "args", Counter()): loose} if loose else named
 
 
 def _converted(kind: type, args: list[Any], state: Any) -> Any:
@@ -125,14 +141,31 @@ def _converted(kind: type, args: list[Any], state: Any) -> Any:
         number = state["int"]
         return UUID(int=number) if 0 <= number < 1 << 128 else number
     if name.startswith("pathlib") and name.endswith("Path") and all(isinstance(part, str) for part in args):
-        root, *rest = args or [""]
-        return root + "/".join(rest) if root.endswith("/") else "/".join(args)
+        root, *rest = args or ["."]
+        return root + "/".join(rest) if root.endswith("/") else "/".join([root, *rest])
     return None
+
+
+class _Constructor:
+    """Makes values of one type. A pickle can call it, but not change it as it could a function or a `partial`."""
+
+    __slots__ = ("_make",)
+    _make: Callable[..., Any]
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._make(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("a value type can't be changed")
 
 
 def value_type(module: str, name: str) -> Callable[..., Any] | None:
     """The constructor for a class or function that pickles name, or None where a stand-in must do."""
-    return _VALUE_TYPES.get((_RENAMED.get(module, module), name))
+    make = _VALUE_TYPES.get((_RENAMED.get(module, module), name))
+    return None if make is None else _Constructor(make)
 
 
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # as pickle protocols up to 2 call them
@@ -195,16 +228,16 @@ def _utc(*_: Any) -> dt.timezone:
 def _named_zone(key: Any, *_: Any) -> Any:
     try:
         return ZoneInfo(key)
-    except (OSError, ValueError, TypeError):  # not one of this machine's zones
+    except (KeyError, OSError, ValueError, TypeError):  # not one of this machine's zones
         return StandIn(key)
 
 
 def _attribute(owner: Any, name: Any = None, *_: Any) -> Any:
     """`getattr`, as the pickles of some enums and zones use it: the member by its name."""
+    if not isinstance(name, str):
+        return owner
     constructor = value_type(owner.__module__, f"{owner.__name__}.{name}") if _is_stand_in(owner) else None
-    if constructor is not None:
-        return partial(constructor)
-    return name if isinstance(name, str) else owner
+    return name if constructor is None else constructor
 
 
 def _new(cls: Any, *args: Any) -> Any:

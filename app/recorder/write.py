@@ -44,7 +44,7 @@ class Kind(Enum):
     REPLACED = "replaced"
     """It took the place of an older result of the same job, which is kept."""
     SUPERSEDED = "superseded"
-    """A newer result of the same job was there already; this one is kept beside it."""
+    """A newer result of the same job was there already, or took its place before; this one is kept beside it."""
     QUARANTINED = "quarantined"
 
 
@@ -183,6 +183,8 @@ class RecordWriter:
                     day = self._day(date)
                     day.reconcile()
                     day.flush()
+                    if day.entries:
+                        self._advance_latest(date)
             recovered.append(dead.name)
         return recovered
 
@@ -192,8 +194,7 @@ class RecordWriter:
         in_order = False
         try:
             for day in self._days.values():
-                day.catch_up()
-                day.flush()
+                day.close()
             in_order = True
         finally:
             self._days.clear()
@@ -221,11 +222,11 @@ class RecordWriter:
                 existing = file.read()
         except OSError as error:
             raise StorageError(f"can't read a recording ({error.strerror})", path=staged.path) from error
-        kept = self._superseded_path(incoming, incoming.content)
-        if record.same_result(incoming, existing) or os.path.exists(kept):
+        if record.same_result(incoming, existing):
             self._files.discard(staged)
             return Kind.DUPLICATE
-        if record.completed_at(existing) > record.completed_at(incoming.content):
+        kept = self._superseded_path(incoming, incoming.content)
+        if os.path.exists(kept) or record.completed_at(existing) > record.completed_at(incoming.content):
             self._files.keep_as(staged.temporary, kept)
             self._files.discard(staged)
             return Kind.SUPERSEDED
@@ -244,14 +245,16 @@ class RecordWriter:
             if pending.record is not None and outcome.kind is not Kind.SUPERSEDED:
                 place = pending.record.place
                 entry = pending.record.entry
+                new = entries.setdefault(place.date, {})
                 if outcome.kind is Kind.DUPLICATE:
                     day = self._day(place.date)
                     day.catch_up()
-                    if place.name in day.entries:
+                    if day.entries.get(place.name) == entry:
                         continue
-                entries.setdefault(place.date, {})[place.name] = entry
+                new[place.name] = entry
         for date, new in entries.items():
-            self._day(date).append(new)
+            if new:
+                self._day(date).append(new)
             self._advance_latest(date)
 
     def _advance_latest(self, date: str) -> None:
@@ -267,8 +270,9 @@ class RecordWriter:
         day = self._days.get(date)
         if day is None:
             while len(self._days) >= _OPEN_DAYS:
-                _, oldest = self._days.popitem(last=False)
-                oldest.flush()
+                oldest = next(iter(self._days))
+                self._days[oldest].close()
+                del self._days[oldest]
             day = self._days[date] = Day(self.layout, self._files, date)
         self._days.move_to_end(date)
         return day

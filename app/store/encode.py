@@ -13,8 +13,8 @@ import gc
 import json
 import math
 import sys
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -91,7 +91,7 @@ def _survey(root: object, payload_bytes: int, max_bytes: int) -> bool:
     kinds: set[type] = set()
     level: list[Any] = [root]
     nodes = weight = 0
-    for _ in range(MAX_DEPTH):
+    for depth in range(MAX_DEPTH):
         containers = [value for value in level if type(value) in _CONTAINERS]
         if not containers:
             return kinds <= _FAST
@@ -100,12 +100,14 @@ def _survey(root: object, payload_bytes: int, max_bytes: int) -> bool:
             raise UnrecordableError(f"more than {MAX_NODES:,} values")
         level = gc.get_referents(*containers)
         kinds.update(map(type, level))
-        if float in kinds and any(type(value) is float and not math.isfinite(value) for value in level):
+        if any(kind in kinds and any(type(value) is kind and odd(value) for value in level) for kind, odd in _ODD):
             kinds.add(object)
+        weight += _line_bytes(depth) * sum(map(len, containers))
         if nodes * payload_bytes > max_bytes:
             weight += sum(len(value) for value in level if type(value) in (str, bytes))
-            if weight > max_bytes:
-                raise UnrecordableError(f"larger than {max_bytes:,} bytes when written out")
+            weight += sum(len(key) for value in containers if type(value) is dict for key in value if type(key) is str)
+        if weight > max_bytes:
+            raise UnrecordableError(f"larger than {max_bytes:,} bytes when written out")
     raise UnrecordableError(f"nested deeper than {MAX_DEPTH} levels, or contains itself")
 
 
@@ -123,14 +125,15 @@ class _Plain:
             raise UnrecordableError(f"nested deeper than {MAX_DEPTH} levels, or contains itself")
         if self._nodes > MAX_CAREFUL_NODES:
             raise UnrecordableError(f"more than {MAX_CAREFUL_NODES:,} values, some of them not plain JSON")
+        self._weigh(_line_bytes(depth))
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, Enum):
             return self.value(value.value, depth + 1)
         if isinstance(value, str):
-            return self._weighed(str(value))
+            return self._weighed(str.__str__(value))
         if isinstance(value, int):
-            return int(value) if value.bit_length() <= _BITS_AS_HEX else {"$numberHex": hex(value)}
+            return self._integer(value)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else {"$numberDouble": _not_finite(value)}
         if isinstance(value, bytes | bytearray | memoryview):
@@ -149,23 +152,25 @@ class _Plain:
         if isinstance(value, list | tuple | deque):
             return [self.value(item, depth + 1) for item in value]
         if isinstance(value, set | frozenset):
-            return sorted((self.value(item, depth + 1) for item in value), key=_canonical)
-        return self._mapping(_fields(value), depth)
+            return sorted((self.value(item, depth + 1) for item in value), key=canonical)
+        fields = _fields(value)
+        return self._mapping(fields, depth) if isinstance(fields, Mapping) else self.value(fields, depth + 1)
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         plain: dict[str, Any] = {}
+        clashes: Counter[str] = Counter()
         for key, item in value.items():
             name = self._key(key, depth)
-            while name in plain:  # 1 and "1" are two keys in Python and one in JSON
-                name += f" ({type(key).__name__})"
+            if name in plain:  # 1 and "1" are two keys in Python and one in JSON
+                name = free_name(plain, f"{name} ({type(key).__name__})", clashes)
             plain[name] = self.value(item, depth + 1)
         return plain
 
     def _key(self, key: Any, depth: int) -> str:
         if isinstance(key, str) and not isinstance(key, Enum):
-            return self._weighed(str(key))
+            return self._weighed(str.__str__(key))
         plain = self.value(key, depth + 1)
-        return plain if isinstance(plain, str) else _canonical(plain)
+        return plain if isinstance(plain, str) else canonical(plain)
 
     def _binary(self, value: bytes) -> Any:
         try:
@@ -173,15 +178,49 @@ class _Plain:
         except UnicodeDecodeError:
             return {"$binary": {"base64": self._weighed(base64.b64encode(value).decode()), "subType": "00"}}
 
+    def _integer(self, value: int) -> Any:
+        bits = value.bit_length()
+        self._weigh(bits // 3)
+        return int(value) if bits <= _BITS_AS_HEX else {"$numberHex": hex(value)}
+
     def _weighed(self, text: str) -> str:
-        self._weight += len(text)
-        if self._weight > self._max_bytes:
-            raise UnrecordableError(f"larger than {self._max_bytes:,} bytes when written out")
+        self._weigh(len(text))
         return text
 
+    def _weigh(self, size: int) -> None:
+        self._weight += size
+        if self._weight > self._max_bytes:
+            raise UnrecordableError(f"larger than {self._max_bytes:,} bytes when written out")
 
-def _canonical(plain: object) -> str:
+
+def canonical(plain: object) -> str:
+    """Plain data as a text that only the same data has: ``1``, ``1.0`` and ``true`` are three things."""
     return json.dumps(plain, sort_keys=True)
+
+
+def free_name(taken: Mapping[Any, Any], name: str, clashes: Counter[str]) -> str:
+    """`name`, with a number where it is taken; `clashes` makes a million of the same name no slower than one."""
+    free = name
+    while free in taken:
+        clashes[name] += 1
+        free = f"{name} {clashes[name] + 1}"
+    return free
+
+
+def _line_bytes(depth: int) -> int:
+    """What a value at this depth takes beside its text: indentation, comma, end of line."""
+    return 2 * depth + 2
+
+
+def _offset_has_seconds(value: datetime) -> bool:
+    return bool((value.utcoffset() or timedelta()) % timedelta(minutes=1))
+
+
+_ODD: tuple[tuple[type, Callable[[Any], bool]], ...] = (
+    (float, lambda value: not math.isfinite(value)),
+    (datetime, _offset_has_seconds),
+)
+"""Values of types that orjson writes, which it would write as something else: null, another instant."""
 
 
 def _not_finite(value: float) -> str:
@@ -197,18 +236,18 @@ def _moment(value: date | time | timedelta) -> Any:
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
 
 
-def _fields(value: Any) -> Mapping[str, Any]:
+def _fields(value: Any) -> Any:
     """The data of an object: a pydantic model's, a dataclass's, an exception's, or any instance's attributes."""
     if not isinstance(value, type):
         if callable(getattr(type(value), "model_dump", None)):
-            return value.model_dump()  # type: ignore[no-any-return]
+            return value.model_dump()
         if dataclasses.is_dataclass(value):
-            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            names = [field.name for field in dataclasses.fields(value)]
+            return {name: getattr(value, name) for name in names if hasattr(value, name)}
         if isinstance(value, BaseException):
             return {"type": type(value).__name__, "args": value.args, **vars(value)}
-        slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-        fields = {name: getattr(value, name) for name in slots if name != "__dict__" and hasattr(value, name)}
-        fields.update(getattr(value, "__dict__", {}))
-        if fields and not callable(value):
-            return fields
+        state = object.__getstate__(value)
+        fields, slots = state if isinstance(state, tuple) else (state, None)
+        if (fields or slots) and not callable(value):
+            return {**(slots or {}), **(fields or {})}
     raise UnrecordableError(f"a {type(value).__name__} has no data to record")

@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from itertools import count
@@ -104,7 +105,7 @@ class DurableFiles:
                 os.unlink(one.temporary)
             except OSError:
                 continue
-        self._safe_folders.clear()  # a folder may have been removed under us, or never have reached the disk
+        self._safe_folders.clear()  # a folder may have been removed under us
 
     def sync_folders(self) -> None:
         """Make every name given since the last call durable."""
@@ -112,12 +113,17 @@ class DurableFiles:
         try:
             list(self._pool.map(_sync_folder, folders))
         except OSError as error:
-            self._unsynced = folders
+            self._unsynced = {folder for folder in folders if os.path.isdir(folder)}  # a removed one needs no sync
             raise storage_error("can't sync a folder", str(error.filename or self.root), error) from error
 
     def write(self, path: str, content: bytes) -> None:
         """Write one whole file durably, in the place of whatever had its name."""
-        self.replace(self.stage(path, content))
+        staged = self.stage(path, content)
+        try:
+            self.replace(staged)
+        except StorageError:
+            self.abandon([staged])
+            raise
         self.sync_folders()
 
     def link(self, path: str, target: str) -> None:
@@ -128,7 +134,12 @@ class DurableFiles:
             os.symlink(target, temporary)
         except OSError as error:
             raise storage_error("can't make a link", path, error) from error
-        self._rename(temporary, path)
+        try:
+            self._rename(temporary, path)
+        except StorageError:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
         self.sync_folders()
 
     def close(self) -> None:
@@ -139,6 +150,7 @@ class DurableFiles:
         try:
             staged.written.result()
         except OSError as error:
+            self._safe_folders.clear()  # its folder may have been removed under us
             raise storage_error("can't write a recording", staged.path, error) from error
 
     def _rename(self, temporary: str, path: str) -> None:

@@ -26,7 +26,7 @@ class LatestLink:
 
     def advance(self, date: str) -> None:
         """Make `latest` name `date`, unless it names that or a newer date already."""
-        if date <= self._newest:
+        if date <= self._newest and os.path.islink(self._layout.latest):
             return
         if not os.path.islink(self._layout.latest) and os.path.exists(self._layout.latest):
             raise StorageError("latest is not a link", path=self._layout.latest, hint="move it away")
@@ -55,6 +55,7 @@ def exclusive(path: str, timeout_s: float) -> Iterator[None]:
     The lock ends with its holder; only a holder that is frozen, not dead, can make anybody wait so long.
     """
     try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise StorageError(f"can't open a lock ({error.strerror})", path=path) from error

@@ -95,7 +95,8 @@ def dead_writers(state_folder: str) -> Iterator[DeadWriter]:
             with open(handle, closefd=False, encoding="utf-8", errors="replace") as ledger:
                 folders = tuple(dict.fromkeys(line.strip() for line in ledger if line.endswith("\n")))
             yield DeadWriter(name.removesuffix(_SUFFIX), folders)
-            os.unlink(path)
+            with suppress(FileNotFoundError):  # its writer was only slow to close, or another put it right
+                os.unlink(path)
 
 
 def _sync(folder: str) -> None:

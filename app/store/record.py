@@ -79,8 +79,10 @@ def read_entry(day: str, content: bytes) -> tuple[Place, dict[str, str]]:
         job_id = _job_id(data)
     except UnrecordableError as error:
         raise ValueError(error.message) from error
-    end_of_day = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
-    moment = _moment(data, end_of_day, []) if _has_time(data, end_of_day) else end_of_day - timedelta(days=1)
+    start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    read = (parse_timestamp(_job_field(data, "created_at")), parse_timestamp(data.get("completed_at")))
+    times = [moment for moment in read if moment is not None and EARLIEST <= moment < start + timedelta(days=1)]
+    moment = next((moment for moment in times if moment.date() == start.date()), (*times, start)[0])
     place = Place(moment.date().isoformat(), _scraper_id(data, []), job_id)
     return place, _entry(place, format_timestamp(moment))
 
@@ -98,7 +100,7 @@ def same_result(record: Record, existing: bytes) -> bool:
     for field in record.filled:
         ours.pop(field, None)
         theirs.pop(field, None)
-    return bool(ours == theirs)
+    return encode.canonical(ours) == encode.canonical(theirs)
 
 
 def completed_at(content: bytes) -> datetime:
@@ -146,21 +148,16 @@ def _scraper_id(data: dict[str, Any], warnings: list[str]) -> str | None:
 
 
 def _moment(data: dict[str, Any], now: datetime, warnings: list[str]) -> datetime:
-    """The time that dates the recording: created_at, else completed_at, else now."""
+    """The time that dates the recording: created_at, else completed_at, else today."""
     created_at = _job_field(data, "created_at")
     moment = parse_timestamp(created_at)
     if moment is not None and plausible(moment, now):
         return moment
     fallback = parse_timestamp(data.get("completed_at"))
     if fallback is None or not plausible(fallback, now):
-        fallback = now
+        fallback = datetime(now.year, now.month, now.day, tzinfo=UTC)  # its file couldn't tell the hour again
     warnings.append(f"job.created_at is {_shown(created_at)}: recorded under {fallback.date()}")
     return fallback
-
-
-def _has_time(data: dict[str, Any], now: datetime) -> bool:
-    times = (parse_timestamp(_job_field(data, "created_at")), parse_timestamp(data.get("completed_at")))
-    return any(moment is not None and plausible(moment, now) for moment in times)
 
 
 def _status(data: dict[str, Any]) -> str:
@@ -175,5 +172,7 @@ def _processing_time(content: dict[str, Any]) -> float | None:
 def _shown(value: object) -> str:
     if value is None:
         return "missing"
+    if isinstance(value, int) and value.bit_length() > 200:  # beyond 4,300 digits it has no repr
+        return "a huge number"
     text = repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -38,9 +38,12 @@ class Day:
         self.entries: dict[str, Entry] = {}
         """By the recording's name inside the day, in the order recorded."""
         self._read_to = 0
+        self._inode = 0
         self._dirty = False
         self._lost = False
         """Whether somebody took the journal away while we knew it."""
+        self._contested: set[str] = set()
+        """Recordings that the journal says two things of: the last word may be that of a slow recorder."""
         self._flushed_at = 0.0
         self._flush_cost_s = 0.0
         if os.path.exists(layout.journal(date)):
@@ -100,11 +103,29 @@ class Day:
             self.entries.clear()
             self._read_to = 0
             self.reconcile()
+        if not os.path.isdir(self._layout.day(self.date)):  # removed, and with it all that there was to say
+            self._dirty = False
+            return
+        self._verify_contested()
         self._files.write(self._layout.summary(self.date), self.render())
         self._dirty = False
         self.catch_up()
         self._flushed_at = time.monotonic()
         self._flush_cost_s = self._flushed_at - started
+
+    def close(self) -> None:
+        """Make the summary exact, and the journal as durable as the recordings: nobody will reconcile the two."""
+        self.catch_up()
+        while self._dirty:
+            self.flush()
+        try:
+            handle = os.open(self._layout.journal(self.date), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     @property
     def dirty(self) -> bool:
@@ -134,6 +155,7 @@ class Day:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             try:
+                self._notice(os.fstat(handle))
                 written = os.write(handle, chunk)
             finally:
                 os.close(handle)
@@ -146,13 +168,28 @@ class Day:
     def _read_new(self) -> bytes:
         try:
             with open(self._layout.journal(self.date), "rb") as journal:
-                if os.fstat(journal.fileno()).st_size < self._read_to:
-                    self._read_to = 0
-                    self._lost = True
+                self._notice(os.fstat(journal.fileno()))
                 journal.seek(self._read_to)
                 return journal.read()
         except FileNotFoundError:
+            self._lost = self._lost or self._read_to > 0
+            self._read_to = self._inode = 0
             return b""
+
+    def _notice(self, journal: os.stat_result) -> None:
+        if journal.st_size < self._read_to or self._inode not in (0, journal.st_ino):
+            self._read_to = 0
+            self._lost = True
+        self._inode = journal.st_ino
+
+    def _verify_contested(self) -> None:
+        """Let the files decide: another recorder may have replaced a recording before the first was entered."""
+        found = [(name, self._read_recording(name)) for name in sorted(self._contested)]
+        self._contested.clear()
+        lines = [{"name": name, **entry} for name, entry in found if entry and entry != self.entries.get(name)]
+        if lines:
+            self._append(lines)
+            self.catch_up()
 
     def _apply(self, line: bytes) -> None:
         try:
@@ -161,6 +198,8 @@ class Day:
             if change.pop("gone", False):
                 self._dirty = self.entries.pop(name, None) is not None or self._dirty
             elif self.entries.get(name) != change:
+                if name in self.entries:
+                    self._contested.add(name)
                 self.entries[name] = {key: change[key] for key in ("job_id", "scraper_id", "timestamp")}
                 self._dirty = True
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.store.errors import StorageError
+from app.store.files import DurableFiles, Staged, sweep
+from tests.store.faults import Disk
+
+CONTENT = b"{}" * 10_000
+WRITE_STEPS = ["mkdir", "open", "write", "fsync file", "fsync folder"]
+
+
+def path_in(root: str, name: str = "a.json", folder: str = "daily/2025-08-08/processed") -> str:
+    return f"{root}/{folder}/{name}"
+
+
+def names(root: str) -> list[str]:
+    return sorted(name for _, _, found in os.walk(root) for name in found)
+
+
+def visible(root: str) -> list[str]:
+    return [str(path) for path in sorted(Path(root).rglob("*.json"))]
+
+
+def record(files: DurableFiles, path: str, content: bytes = CONTENT) -> bool:
+    """A whole durable write, as the recorder does it; raises StorageError with nothing left behind."""
+    staged: list[Staged] = []
+    try:
+        staged.append(files.stage(path, content))
+        placed = files.place(staged[0])
+        files.sync_folders()
+    except StorageError:
+        files.abandon(staged)
+        raise
+    if not placed:
+        files.discard(staged[0])
+    return placed
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    old = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(old)
+
+
+def test_a_placed_file_is_whole_and_alone(root: str, files: DurableFiles) -> None:
+    path = path_in(root)
+    assert record(files, path)
+    assert Path(path).read_bytes() == CONTENT
+    assert names(root) == ["a.json"]
+
+
+def test_a_file_has_no_name_before_it_is_placed(root: str, files: DurableFiles) -> None:
+    staged = files.stage(path_in(root), CONTENT)
+    staged.written.result()
+    assert visible(root) == []
+    assert names(root) == [os.path.basename(staged.temporary)]
+    assert os.path.dirname(staged.temporary) == os.path.dirname(staged.path)
+    files.abandon([staged])
+
+
+def test_bytes_then_name_then_folders_reach_the_disk_in_this_order(root: str, files: DurableFiles, disk: Disk) -> None:
+    path = path_in(root)
+    staged = files.stage(path, CONTENT)
+    assert disk.done("link") == []
+    files.place(staged)
+    files.sync_folders()
+    order = [step for step, about in disk.calls if about in (path, staged.temporary)]
+    assert order == ["open", "write", "fsync file", "link", "unlink"]
+    assert disk.calls.index(("fsync folder", os.path.dirname(path))) > disk.calls.index(("link", path))
+
+
+def test_every_new_folder_is_made_durable_in_the_one_above_it(root: str, files: DurableFiles, disk: Disk) -> None:
+    files.stage(path_in(root), CONTENT).written.result()
+    above = [f"{root}/daily/2025-08-08", f"{root}/daily", root]
+    assert disk.done("fsync folder") == above
+    assert [disk.calls.index(("mkdir", f"{root}/{name}")) for name in ("daily", "daily/2025-08-08")] == [0, 1]
+
+
+def test_the_root_itself_is_made_durable_in_the_folder_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, str(tmp_path))
+    DurableFiles(str(tmp_path / "a" / "b"), "w").close()
+    assert disk.calls[0] == ("mkdir", str(tmp_path / "a"))
+    assert disk.done("fsync folder") == [str(tmp_path), str(tmp_path / "a")]
+
+
+def test_a_folder_that_was_there_already_is_synced_once_by_every_writer(root: str, files: DurableFiles) -> None:
+    record(files, path_in(root))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        disk = Disk(monkeypatch, root)
+        other = DurableFiles(root, "writer-2")
+        for name in ("b.json", "c.json"):
+            other.stage(path_in(root, name), CONTENT).written.result()
+        other.close()
+        assert disk.done("fsync folder") == [f"{root}/daily/2025-08-08", f"{root}/daily", root]
+
+
+def test_many_files_share_one_sync_of_their_folder(root: str, files: DurableFiles, disk: Disk) -> None:
+    staged = [files.stage(path_in(root, f"{number}.json"), CONTENT) for number in range(50)]
+    assert all(files.place(one) for one in staged)
+    before = len(disk.done("fsync folder"))
+    files.sync_folders()
+    assert disk.done("fsync folder")[before:] == [os.path.dirname(path_in(root))]
+    files.sync_folders()
+    assert len(disk.done("fsync folder")) == before + 1
+    assert len(disk.done("fsync file")) == 50
+
+
+def test_a_write_that_the_disk_takes_in_pieces_is_whole(
+    root: str, files: DurableFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:7]))
+    record(files, path_in(root), b"0123456789" * 3)
+    assert Path(path_in(root)).read_bytes() == b"0123456789" * 3
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("step", [*WRITE_STEPS, "link", "unlink"])
+def test_a_disk_that_refuses_any_step_of_a_write_gives_a_clear_error_and_no_partial_file(
+    root: str, files: DurableFiles, disk: Disk, step: str, code: int
+) -> None:
+    path = path_in(root)
+    disk.refuse(step, code, times=1)
+    with pytest.raises(StorageError) as refused:
+        record(files, path)
+    assert os.strerror(code) in refused.value.message
+    assert refused.value.path is not None
+    assert refused.value.path.startswith(root)
+    assert refused.value.hint is not None
+    assert isinstance(refused.value.__cause__, OSError)
+    assert all(Path(found).read_bytes() == CONTENT for found in visible(root))
+    assert not [name for name in names(root) if name.endswith(".tmp")]
+    disk.work()
+    record(files, path)
+    assert Path(path).read_bytes() == CONTENT
+    assert names(root) == ["a.json"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("step", ["open", "write", "fsync file", "replace", "fsync folder"])
+def test_a_refused_replacement_leaves_the_old_file_or_the_whole_new_one(
+    root: str, files: DurableFiles, disk: Disk, step: str, code: int
+) -> None:
+    path = f"{root}/daily/2025-08-08/summary.json"
+    files.write(path, b"old")
+    disk.refuse(step, code, times=1)
+    with pytest.raises(StorageError, match=os.strerror(code)):
+        files.write(path, b"the new one")
+    assert Path(path).read_bytes() in (b"old", b"the new one")
+    assert names(root) == ["summary.json"]
+    files.write(path, b"the newest")
+    assert Path(path).read_bytes() == b"the newest"
+
+
+@pytest.mark.parametrize("step", ["symlink", "replace", "fsync folder"])
+def test_a_refused_link_leaves_the_old_one_or_the_new_one(
+    root: str, files: DurableFiles, disk: Disk, step: str
+) -> None:
+    path = f"{root}/latest"
+    files.link(path, "daily/2025-08-07")
+    disk.refuse(step, errno.EIO, times=1)
+    with pytest.raises(StorageError, match=os.strerror(errno.EIO)):
+        files.link(path, "daily/2025-08-08")
+    assert os.readlink(path) in ("daily/2025-08-07", "daily/2025-08-08")
+    assert os.listdir(root) == ["latest"]
+    files.link(path, "daily/2025-08-08")
+    assert os.readlink(path) == "daily/2025-08-08"
+
+
+@pytest.mark.parametrize("step", ["link", "fsync folder", "mkdir"])
+def test_a_refused_keeping_of_an_older_file_leaves_it_where_it_was(
+    root: str, files: DurableFiles, disk: Disk, step: str
+) -> None:
+    record(files, path_in(root))
+    kept = path_in(root, folder="daily/2025-08-08/superseded/processed")
+    disk.refuse(step, errno.ENOSPC, times=1)
+    with pytest.raises(StorageError, match=os.strerror(errno.ENOSPC)):
+        files.keep_as(path_in(root), kept)
+        files.sync_folders()
+    assert Path(path_in(root)).read_bytes() == CONTENT
+    files.keep_as(path_in(root), kept)
+    files.keep_as(path_in(root), kept)
+    assert Path(kept).read_bytes() == CONTENT
+
+
+def test_hints_say_what_to_do_about_a_full_disk(root: str, files: DurableFiles, disk: Disk) -> None:
+    disk.refuse("write", errno.ENOSPC)
+    with pytest.raises(StorageError, match=re.escape("(the disk is full: free some space)")):
+        record(files, path_in(root))
+    disk.refuse("write", errno.EBADF)
+    with pytest.raises(StorageError, match="see the system's log"):
+        record(files, path_in(root))
+
+
+def test_a_refused_sync_of_a_folder_is_made_good_by_the_next(root: str, files: DurableFiles, disk: Disk) -> None:
+    files.place(files.stage(path_in(root), CONTENT))
+    disk.refuse("fsync folder", errno.EIO, times=1)
+    with pytest.raises(StorageError):
+        files.sync_folders()
+    before = len(disk.done("fsync folder"))
+    files.sync_folders()
+    assert disk.done("fsync folder")[before:] == [os.path.dirname(path_in(root))]
+
+
+def test_a_folder_removed_before_its_sync_fails_that_batch_and_no_other(root: str, files: DurableFiles) -> None:
+    staged = files.stage(path_in(root), CONTENT)
+    files.place(staged)
+    shutil.rmtree(f"{root}/daily/2025-08-08")
+    with pytest.raises(StorageError, match=os.strerror(errno.ENOENT)):
+        files.sync_folders()
+    files.abandon([staged])
+    assert record(files, path_in(root, folder="daily/2025-08-09/processed"))
+    assert record(files, path_in(root))
+
+
+def test_a_name_is_given_only_once(root: str, files: DurableFiles) -> None:
+    assert record(files, path_in(root), b"first")
+    assert not record(files, path_in(root), b"second")
+    assert Path(path_in(root)).read_bytes() == b"first"
+    assert names(root) == ["a.json"]
+
+
+def test_of_many_writers_of_one_name_exactly_one_gets_it(root: str) -> None:
+    writers = [DurableFiles(root, f"writer-{number}") for number in range(8)]
+    placed: list[int] = []
+    start = threading.Barrier(len(writers))
+
+    def race(number: int) -> None:
+        start.wait()
+        for round_number in range(10):
+            if record(writers[number], path_in(root, f"{round_number}.json"), b"%d" % number):
+                placed.append(round_number)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(len(writers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for writer in writers:
+        writer.close()
+    assert sorted(placed) == list(range(10))
+    assert len(names(root)) == 10
+
+
+def test_the_folder_of_a_name_that_was_taken_is_synced_too(root: str, files: DurableFiles, disk: Disk) -> None:
+    path = path_in(root)
+    os.makedirs(os.path.dirname(path))
+    Path(path).write_bytes(b"made by somebody who died before the sync")
+    staged = files.stage(path, CONTENT)
+    disk.calls.clear()
+    assert not files.place(staged)
+    files.sync_folders()
+    assert disk.done("fsync folder") == [os.path.dirname(path)]
+    files.discard(staged)
+
+
+def test_a_folder_removed_under_us_is_made_again_by_the_next_try(root: str, files: DurableFiles) -> None:
+    record(files, path_in(root))
+    shutil.rmtree(root)
+    with pytest.raises(StorageError, match=os.strerror(errno.ENOENT)):
+        record(files, path_in(root))
+    assert record(files, path_in(root))
+    assert names(root) == ["a.json"]
+
+
+def test_a_summary_is_written_again_after_its_folder_was_removed(root: str, files: DurableFiles) -> None:
+    path = f"{root}/daily/2025-08-08/summary.json"
+    files.write(path, b"1")
+    shutil.rmtree(f"{root}/daily")
+    with pytest.raises(StorageError):
+        files.write(path, b"2")
+    files.write(path, b"3")
+    assert Path(path).read_bytes() == b"3"
+
+
+def test_a_file_where_a_folder_is_needed_is_an_error_that_says_so(root: str, files: DurableFiles) -> None:
+    Path(root, "daily").write_text("not a folder")
+    with pytest.raises(StorageError) as refused:
+        record(files, path_in(root))
+    assert refused.value.path is not None
+    with pytest.raises(StorageError):
+        DurableFiles(f"{root}/daily/below", "w")
+
+
+def test_abandoning_removes_the_temporaries_of_the_whole_batch(root: str, files: DurableFiles, disk: Disk) -> None:
+    disk.refuse("write", errno.ENOSPC, times=3)
+    staged = [files.stage(path_in(root, f"{number}.json"), CONTENT) for number in range(10)]
+    files.abandon(staged)
+    assert names(root) == []
+    files.abandon(staged)
+
+
+def test_abandoning_what_was_placed_removes_nothing(root: str, files: DurableFiles) -> None:
+    staged = files.stage(path_in(root), CONTENT)
+    files.place(staged)
+    files.abandon([staged])
+    assert names(root) == ["a.json"]
+
+
+def test_a_sweep_removes_only_the_temporaries_of_the_dead_writer(root: str, files: DurableFiles) -> None:
+    live = DurableFiles(root, "writer-11")
+    for one in (files, live):
+        for number in range(3):
+            one.stage(path_in(root, f"{number}.json"), CONTENT).written.result()
+    record(files, path_in(root))
+    folder = os.path.dirname(path_in(root))
+    strangers = [".journal", ".writer-1.notes", "writer-1.0.tmp", ".writer-1x.0.tmp", "b.json", ".DS_Store"]
+    for name in strangers:
+        Path(folder, name).touch()
+    assert sweep([folder], "writer-1") == 3
+    assert sweep([folder], "writer-1") == 0
+    assert [name for name in names(root) if name.startswith(".writer-1.") and name.endswith(".tmp")] == []
+    assert len([name for name in names(root) if name.startswith(".writer-11.")]) == 3
+    assert set(strangers) | {"a.json"} <= set(names(root))
+    live.close()
+
+
+def test_temporaries_never_look_like_recordings(root: str, files: DurableFiles) -> None:
+    temporaries = {files.stage(path_in(root, f"{number}.json"), CONTENT).temporary for number in range(5)}
+    assert len(temporaries) == 5
+    for temporary in temporaries:
+        assert os.path.basename(temporary).startswith(".")
+        assert not temporary.endswith(".json")
+
+
+@pytest.mark.parametrize(
+    ("mask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775)]
+)
+def test_the_umask_decides_who_may_read(
+    root: str, files: DurableFiles, mask: int, file_mode: int, folder_mode: int
+) -> None:
+    with umask(mask):
+        record(files, path_in(root))
+        files.write(f"{root}/daily/2025-08-08/summary.json", b"{}")
+    for path in visible(root):
+        assert stat.S_IMODE(os.stat(path).st_mode) == file_mode
+    assert stat.S_IMODE(os.stat(f"{root}/daily/2025-08-08").st_mode) == folder_mode
+
+
+def test_a_temporary_never_follows_or_overwrites_what_is_there(root: str, files: DurableFiles, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = os.path.dirname(path_in(root))
+    os.makedirs(folder)
+    os.symlink(victim, f"{folder}/.writer-1.0.tmp")
+    with pytest.raises(StorageError, match=os.strerror(errno.EEXIST)):
+        record(files, path_in(root))
+    assert victim.read_text() == "precious"
