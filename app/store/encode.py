@@ -57,6 +57,16 @@ def encode(content: dict[str, Any], *, payload_bytes: int = 0, max_bytes: int = 
     return dump(_Plain(max_bytes).value(content, 0))
 
 
+def scalar(value: Any) -> Any:
+    """What a single value is recorded as, so that it means the same now and when read back; None for collections."""
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        return None
+    try:
+        return _Plain(sys.maxsize).value(value, 0)
+    except UnrecordableError:
+        return None
+
+
 def dump(plain: object) -> bytes:
     """Plain data (dict, list, str, int, float, bool, None) as indented JSON in UTF-8, ending in a newline."""
     try:

@@ -150,7 +150,6 @@ class DurableFiles:
         try:
             staged.written.result()
         except OSError as error:
-            self._safe_folders.clear()  # its folder may have been removed under us
             raise storage_error("can't write a recording", staged.path, error) from error
 
     def _rename(self, temporary: str, path: str) -> None:

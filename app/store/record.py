@@ -82,7 +82,7 @@ def read_entry(day: str, content: bytes) -> tuple[Place, dict[str, str]]:
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
     read = (parse_timestamp(_job_field(data, "created_at")), parse_timestamp(data.get("completed_at")))
     times = [moment for moment in read if moment is not None and EARLIEST <= moment < start + timedelta(days=1)]
-    moment = next((moment for moment in times if moment.date() == start.date()), (*times, start)[0])
+    moment = (*times, start)[0]
     place = Place(moment.date().isoformat(), _scraper_id(data, []), job_id)
     return place, _entry(place, format_timestamp(moment))
 
@@ -140,8 +140,9 @@ def _job_field(data: dict[str, Any], name: str) -> Any:
 def _scraper_id(data: dict[str, Any], warnings: list[str]) -> str | None:
     metadata = _job_field(data, "metadata")
     scraper_id = metadata.get("scraper_id") if isinstance(metadata, dict) else None
-    if isinstance(scraper_id, str) and scraper_id:
-        return str.__str__(scraper_id)
+    name = encode.scalar(scraper_id)
+    if isinstance(name, str) and name:
+        return name
     if scraper_id is not None:
         warnings.append(f"job.metadata.scraper_id is {_shown(scraper_id)}: recorded under processed/")
     return None
@@ -150,14 +151,18 @@ def _scraper_id(data: dict[str, Any], warnings: list[str]) -> str | None:
 def _moment(data: dict[str, Any], now: datetime, warnings: list[str]) -> datetime:
     """The time that dates the recording: created_at, else completed_at, else today."""
     created_at = _job_field(data, "created_at")
-    moment = parse_timestamp(created_at)
+    moment = _time(created_at)
     if moment is not None and plausible(moment, now):
         return moment
-    fallback = parse_timestamp(data.get("completed_at"))
+    fallback = _time(data.get("completed_at"))
     if fallback is None or not plausible(fallback, now):
         fallback = datetime(now.year, now.month, now.day, tzinfo=UTC)  # its file couldn't tell the hour again
     warnings.append(f"job.created_at is {_shown(created_at)}: recorded under {fallback.date()}")
     return fallback
+
+
+def _time(value: Any) -> datetime | None:
+    return parse_timestamp(value if type(value) in (str, datetime) else encode.scalar(value))
 
 
 def _status(data: dict[str, Any]) -> str:
@@ -165,7 +170,7 @@ def _status(data: dict[str, Any]) -> str:
 
 
 def _processing_time(content: dict[str, Any]) -> float | None:
-    start, end = parse_timestamp(_job_field(content, "created_at")), parse_timestamp(content["completed_at"])
+    start, end = _time(_job_field(content, "created_at")), _time(content["completed_at"])
     return None if start is None or end is None else (end - start).total_seconds()
 
 

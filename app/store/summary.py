@@ -24,6 +24,9 @@ FLUSH_INTERVAL_S = 1.0
 FLUSH_SHARE = 0.05
 """When the queue is idle the summary is written at once, unless that would take more than this share of the time."""
 
+_LAST_FLUSHES = 5
+"""Flushes at the end, one after another while others append; if they still do, the last word is theirs to write."""
+
 Entry = dict[str, str]
 """A summary's line: job_id, scraper_id, timestamp."""
 
@@ -116,7 +119,7 @@ class Day:
     def close(self) -> None:
         """Make the summary exact, and the journal as durable as the recordings: nobody will reconcile the two."""
         self.catch_up()
-        while self._dirty:
+        for _ in range(_LAST_FLUSHES):
             self.flush()
         try:
             handle = os.open(self._layout.journal(self.date), os.O_RDONLY | os.O_CLOEXEC)

@@ -4,7 +4,6 @@ import copy
 import importlib
 import json
 import math
-import os
 import pickle
 import pickletools
 import struct
@@ -25,7 +24,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rq.serializers import DefaultSerializer, JSONSerializer
 
@@ -478,7 +477,8 @@ def test_odd_names_of_arguments_make_no_long_or_broken_reason() -> None:
         b"{}", b"[1, 2", b"{]", b'["a", null, [1], {}', b"[NaN", b"\x00" * 100, b"\xff" * 100, b"x\x9c",
         zlib.compress(b""),
         zlib.compress(b"garbage"), zlib.compress(b"[" * 100), zlib.compress(b"x" * 1000)[:-3],
-        zlib.compress(os.urandom(1000))[:200], b"P1\n.", b"N" + b"Q.", b"\x80\x04\x82\x01.", b"\x80\x04\x83\x01\x00.",
+        zlib.compress(bytes(range(256)) * 4)[:200],
+        b"P1\n.", b"N" + b"Q.", b"\x80\x04\x82\x01.", b"\x80\x04\x83\x01\x00.",
         b"\x80\x04\x84\x01\x00\x00\x00.", b"(lp0\n.", b"c\n\n.", b"cos\n", b"cos\nsystem\n.", b"(i\n\n.",
         b"\x80\x05\x97.",
         b"\x80\x05N\x98.", b"g99\n.", b"h\x63.", b"j\xff\xff\xff\xff.", b"a.", b"e.", b"(e.", b"s.", b"u.", b"b.",
@@ -562,6 +562,20 @@ def test_a_bomb_neither_crashes_the_recorder_nor_takes_its_memory_or_time(name: 
     complaint = b"SystemError: deallocated bytearray object has exported buffers\n"  # CPython's own, and harmless
     assert (process.returncode, process.stderr.replace(complaint, b"")) == (0, b"")
     assert process.stdout
+
+
+def test_only_so_many_classes_are_made_for_a_payload() -> None:
+    for count, accepted in [(1000, True), (1001, False)]:
+        payload = frame(b"]" + b"".join(named("m", f"c{n}") + b"0" for n in range(count)))
+        if accepted:
+            assert decode_result(payload).data == []
+        else:
+            assert "names more than 1,000 classes" in refused(payload)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bytearray"])
+def test_a_number_of_zero_bytes_is_not_made(kind: str) -> None:
+    assert "a bytes object of an unusual kind" in refused(frame(call(named("builtins", kind), number(1000))))
 
 
 def test_a_zip_bomb_is_unpacked_no_further_than_the_limit() -> None:
@@ -831,6 +845,7 @@ def test_json_is_data_whatever_is_in_it() -> None:
 # Fuzzing
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"\x80\x04\x95")
 def test_random_bytes_raise_only_unrecordable_errors(stored: bytes) -> None:
@@ -846,6 +861,7 @@ SEEDS += [pickle.dumps((RECORD_FUNCTION, None, (HONEST,), {}), protocol) for pro
 OPCODES = st.sampled_from([opcode.code.encode("latin1") for opcode in pickletools.opcodes])
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_mutated_pickles_raise_only_unrecordable_errors_and_change_nothing(data: st.DataObject) -> None:
     payload = bytearray(data.draw(st.sampled_from(SEEDS)))
@@ -861,6 +877,7 @@ def test_mutated_pickles_raise_only_unrecordable_errors_and_change_nothing(data:
     assert encoded(decoded(HONEST)) == encoded(HONEST)
 
 
+@settings(deadline=None)
 @given(
     st.lists(OPCODES | st.sampled_from([text("x"), number(5), named("x", "Y"), named("builtins", "dict")]), max_size=40)
 )

@@ -124,6 +124,7 @@ def test_a_result_is_recorded_where_the_specification_says(root: str) -> None:
 def test_when_commit_returns_bytes_names_and_folders_are_on_disk(
     root: str, writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    give(writer, result(), result(day="2025-08-07"))
     disk = Disk(monkeypatch, root)
     outcomes = give(writer, result("a"), result("b"), result("c", day="2025-08-07"))
     assert len(disk.done("fsync file")) >= len(outcomes)
@@ -226,7 +227,7 @@ def test_results_that_differ_only_in_the_kind_of_a_value_are_both_kept(root: str
     assert len(files_of(root)) == 8
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(st.data())
 def test_whatever_the_order_nothing_is_lost_and_the_newest_wins(tmp_path: Path, data: st.DataObject) -> None:
     root = tmp_path / "out"
@@ -618,7 +619,8 @@ def arm():
     ("step", "number"),
     [
         ("write", 2), ("fsync", 3), ("fsync", 9), ("link", 1), ("link", 3), ("link", 6), ("unlink", 1), ("unlink", 4),
-        ("replace", 1), ("replace", 2), ("symlink", 1), ("write", 12),
+        ("replace", 1), ("replace", 2),
+        ("replace", 3), ("symlink", 1), ("write", 12),
     ],
 )  # fmt: skip
 def test_a_recorder_killed_anywhere_is_put_right_by_the_next(root: str, tmp_path: Path, step: str, number: int) -> None:

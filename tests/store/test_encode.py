@@ -387,6 +387,7 @@ BOMBS = {
     "very long numbers": bomb(1 << 1_000_000, 1000, 2),
     "indentation": bomb(bomb(1, 1000, 2), 1, 190),
     "indentation that needs care": bomb(bomb(Level.HIGH, 1000, 2), 1, 150),
+    "indentation in what only care looks into": deque([bomb(bomb(1, 1000, 2), 1, 150)]),
 }
 
 

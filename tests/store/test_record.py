@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
 from uuid import UUID
@@ -55,6 +56,7 @@ TIMES = st.one_of(
     st.floats(),
     st.dates(),
     st.booleans(),
+    st.sampled_from([b"2025-07-23T00:00:00Z", Decimal("1753228800"), timedelta(seconds=1753228800)]),
 )
 SCALARS = st.one_of(TEXTS, st.none(), st.integers(), st.floats(), st.booleans(), st.uuids(), st.binary(max_size=3))
 METADATA = st.one_of(SCALARS, st.fixed_dictionaries({}, optional={"scraper_id": SCALARS}))
@@ -203,6 +205,9 @@ def test_a_result_is_completed_when_its_job_was_enqueued_or_else_now() -> None:
         (datetime(2025, 7, 23), "2025-07-23"),
         (date(2025, 7, 23), "2025-07-23"),
         (1753228800, "2025-07-23"),
+        (b"2025-07-23T00:00:00Z", "2025-07-23"),
+        (Decimal("1753228800.5"), "2025-07-23"),
+        (timedelta(seconds=1753228800), "2025-07-23"),
         ("1753228800.5", "2025-07-23"),
         ("2000-01-01T00:00:00Z", "2000-01-01"),
         ("2025-08-09T12:00:00Z", "2025-08-09"),
@@ -213,6 +218,7 @@ def test_the_day_is_the_utc_date_of_created_at(created_at: Any, day: str) -> Non
     assert record.place.date == day
     assert record.timestamp.startswith(day)
     assert record.warnings == ()
+    assert read_entry(day, record.content) == (record.place, record.entry)
 
 
 @pytest.mark.parametrize(
@@ -251,13 +257,22 @@ def test_a_job_or_metadata_that_is_no_object_is_recorded_under_processed(job: An
     assert content(record)["job"] == content(built({"job_id": "a", "x": job}))["x"]
 
 
-@pytest.mark.parametrize("scraper_id", ["", 5, True, [], {}, b"raw", 1.5, 10**5000, Plain.ID, UUID(int=1)], ids=type)
+@pytest.mark.parametrize("scraper_id", ["", 5, True, [], {}, b"\xff", 1.5, 10**5000, ["a"]], ids=type)
 def test_an_odd_scraper_id_is_recorded_under_processed_with_a_warning(scraper_id: Any) -> None:
     record = built(result(job={"created_at": CREATED, "metadata": {"scraper_id": scraper_id}}))
     assert record.place.folder == "processed"
     assert len(record.warnings) == 1
     assert record.warnings[0].startswith("job.metadata.scraper_id is ")
     assert len(record.warnings[0]) < 200
+
+
+@pytest.mark.parametrize(
+    ("scraper_id", "expected"), [(UUID(int=1), str(UUID(int=1))), (Plain.ID, "plain-id"), (b"raw", "raw")]
+)
+def test_a_scraper_id_that_is_recorded_as_text_is_that_text(scraper_id: Any, expected: str) -> None:
+    record = built(result(job={"created_at": CREATED, "metadata": {"scraper_id": scraper_id}}))
+    assert record.place.scraper_id == record.entry["scraper_id"] == expected
+    assert read_entry(record.place.date, record.content) == (record.place, record.entry)
 
 
 @pytest.mark.parametrize("scraper_id", ["../../x", "a/b", "\0", "x" * 5000, ".hidden", "...", "\ud800", Name.ID])
