@@ -23,7 +23,7 @@ from rq.registry import FinishedJobRegistry
 from rq.results import Result
 from rq.utils import current_timestamp, utcformat
 
-from app.recorder.intake import TakenJob
+from app.recorder.intake import Intake, TakenJob
 
 _BEYOND_PLAIN = (b"success_callback_name", b"webhooks", b"repeats_left", b"rate_limit_key")
 """Fields that make RQ do more when a job succeeds."""
@@ -32,7 +32,7 @@ _ALWAYS_SAVED = (b"success_callback_name", b"failure_callback_name", b"stopped_c
 """Fields that RQ 3 writes for every job, and an older client's job may lack."""
 
 _FINISH = """
--- KEYS: worker, taken, finished registry
+-- KEYS: worker, taken, finished registry, deaths
 -- ARGV: key prefix, status, type of result, worker name, seconds worked, now, names of fields to complete (as JSON),
 --       then for each job: id, result_ttl, started_at, ended_at, execution id, its start, its end, return value,
 --       whether fields must be completed, whether it belongs to a group
@@ -75,6 +75,7 @@ for first = 8, #ARGV, 10 do
     end
     if outcome == 1 then
         redis.call('LREM', KEYS[2], 1, id)
+        redis.call('HDEL', KEYS[4], id)
         finished = finished + 1
     end
     outcomes[#outcomes + 1] = outcome
@@ -117,10 +118,10 @@ def is_plain(job: TakenJob) -> bool:
 class Bookkeeper:
     """Finishes jobs in the name of one worker."""
 
-    def __init__(self, connection: Redis, queue: str, worker: str, worker_key: str, taken_key: str) -> None:
+    def __init__(self, connection: Redis, queue: str, worker: str, worker_key: str, intake: Intake) -> None:
         self._worker = worker
         registry = FinishedJobRegistry(queue, connection=connection)
-        self._keys = [worker_key, taken_key, registry.key]
+        self._keys = [worker_key, intake.taken_key, registry.key, intake.deaths_key]
         self._finish = connection.register_script(_FINISH)
 
     def finish(

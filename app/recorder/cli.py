@@ -42,7 +42,6 @@ def recorder(
 
 def run(settings: Settings, redis_url: str, *, burst: bool) -> None:
     """Record until told to stop."""
-    connection = connect(redis_url)
     max_bytes = settings.recorder_max_payload_mb * 1024 * 1024
     allowed = (name.strip() for name in settings.recorder_allowed_callbacks.split(","))
     options = Options(
@@ -50,7 +49,10 @@ def run(settings: Settings, redis_url: str, *, burst: bool) -> None:
         max_payload_bytes=max_bytes,
         allowed_callbacks=frozenset(name for name in allowed if name),
     )
-    with _open_writer(str(settings.output_dir), max_bytes, wait=not burst) as writer:
+    with (
+        connect(redis_url) as connection,
+        _open_writer(str(settings.output_dir), max_bytes, wait=not burst) as writer,
+    ):
         worker = RecorderWorker(connection, writer, options)
         signal.signal(signal.SIGTERM, worker.request_stop)
         signal.signal(signal.SIGINT, worker.request_stop)

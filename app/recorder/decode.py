@@ -31,7 +31,9 @@ _MAX_CLASSES = 1_000
 
 _MEMORY_BASE = 64 * 1024 * 1024
 _MEMORY_PER_BYTE = 40
-"""What reading a payload may take: a base and this much for each of its bytes. Honest ones stay far below."""
+_MEMORY_MOST = 2 * 1024 * 1024 * 1024
+"""What reading a payload may take: a base, and this much for each of its bytes up to a limit. An empty dict is two bytes
+of pickle and 80 of memory; honest payloads stay far below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def decode_call(stored: bytes, max_bytes: int = sys.maxsize) -> Call:
 def loads(payload: bytes) -> Any:
     """An RQ serializer's output as plain data, whichever of the two it was. Raises `UnrecordableError`."""
     try:
-        with _bounded_memory(_MEMORY_BASE + _MEMORY_PER_BYTE * len(payload)):
+        with _bounded_memory(_MEMORY_BASE + min(_MEMORY_PER_BYTE * len(payload), _MEMORY_MOST)):
             if payload[:1] in _JSON_BEGINS:
                 return json.loads(payload, parse_int=_whole_number)
             return _Unpickler(payload).load_data()

@@ -21,30 +21,41 @@ LEASE_S = 5.0
 
 RENEW_INTERVAL_S = 1.0
 
+_REMEMBER_DEATHS_S = 7 * 24 * 3600
+
 MAX_BATCH_BYTES = 32 * 1024 * 1024
 """Packed payload in one batch; a single larger job is a batch of its own."""
 
 _TAKE = """
--- KEYS: queue, taken, suspended    ARGV: most jobs, most bytes, job key prefix
+-- KEYS: queue, taken, suspended, deaths    ARGV: most jobs, most bytes, job key prefix
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'suspended'} end
-local jobs, bytes = {}, 0
+local jobs, bytes, suspect = {}, 0, false
 local function is_hash(id) return redis.call('TYPE', ARGV[3] .. id).ok == 'hash' end
 local function size(id) return is_hash(id) and redis.call('HSTRLEN', ARGV[3] .. id, 'data') or 0 end
+-- Whether a job may join the batch. One that was in hand when a recorder died comes alone, so that if it is to
+-- blame, no other is blamed with it.
+local function fits(id)
+    bytes = bytes + size(id)
+    if #jobs == 0 then
+        suspect = redis.call('HEXISTS', KEYS[4], id) == 1
+        return true
+    end
+    return not suspect and bytes <= tonumber(ARGV[2]) and redis.call('HEXISTS', KEYS[4], id) == 0
+end
 local function add(id)
     jobs[#jobs + 1] = id
     jobs[#jobs + 1] = is_hash(id) and redis.call('HGETALL', ARGV[3] .. id) or {}
+    jobs[#jobs + 1] = tonumber(redis.call('HGET', KEYS[4], id) or 0)
 end
 -- Whatever is on our list already came with an answer that never reached us.
 for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1)) do
-    bytes = bytes + size(id)
-    if #jobs > 0 and bytes > tonumber(ARGV[2]) then return jobs end
+    if not fits(id) then return jobs end
     add(id)
 end
-while #jobs < 2 * ARGV[1] do
+while #jobs < 3 * ARGV[1] do
     local id = redis.call('LINDEX', KEYS[1], 0)
     if not id then break end
-    bytes = bytes + size(id)
-    if #jobs > 0 and bytes > tonumber(ARGV[2]) then break end
+    if not fits(id) then break end
     redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
     add(id)
 end
@@ -59,12 +70,18 @@ return given
 """
 
 _TAKE_BACK = """
--- KEYS: queue, holders    ARGV: prefix of taken lists, prefix of leases, own name
+-- KEYS: queue, holders, deaths    ARGV: prefix of taken lists, prefix of leases, own name, seconds to remember
 local taken_back = {}
 for _, holder in ipairs(redis.call('SMEMBERS', KEYS[2])) do
     if holder ~= ARGV[3] and redis.call('EXISTS', ARGV[2] .. holder) == 0 then
         local count = 0
-        while redis.call('LMOVE', ARGV[1] .. holder, KEYS[1], 'RIGHT', 'LEFT') do count = count + 1 end
+        local id = redis.call('LMOVE', ARGV[1] .. holder, KEYS[1], 'RIGHT', 'LEFT')
+        while id do
+            count = count + 1
+            redis.call('HINCRBY', KEYS[3], id, 1)
+            redis.call('EXPIRE', KEYS[3], ARGV[4])
+            id = redis.call('LMOVE', ARGV[1] .. holder, KEYS[1], 'RIGHT', 'LEFT')
+        end
         redis.call('SREM', KEYS[2], holder)
         taken_back[#taken_back + 1] = holder
         taken_back[#taken_back + 1] = count
@@ -85,6 +102,8 @@ class TakenJob:
     id: str
     fields: dict[bytes, bytes]
     """Empty when the job was deleted or expired while it waited."""
+    deaths: int = 0
+    """Recorders that died with it in hand."""
 
     @property
     def member(self) -> bytes:
@@ -113,6 +132,7 @@ class Intake:
         self._taken_prefix, self._lease_prefix = f"{prefix}:taken:", f"{prefix}:lease:"
         self._holders_key = f"{prefix}:holders"
         self.taken_key = self._taken_prefix + recorder
+        self.deaths_key = f"{prefix}:deaths"
         self._take = connection.register_script(_TAKE)
         self._give_back = connection.register_script(_GIVE_BACK)
         self._take_back = connection.register_script(_TAKE_BACK)
@@ -136,7 +156,10 @@ class Intake:
 
     def drop(self, job: TakenJob) -> None:
         """Let go of a job that is done with."""
-        self._connection.execute_command("LREM", self.taken_key, 1, job.member)
+        with self._connection.pipeline() as pipeline:
+            pipeline.execute_command("LREM", self.taken_key, 1, job.member)
+            pipeline.execute_command("HDEL", self.deaths_key, job.member)
+            pipeline.execute()
 
     def renew(self) -> None:
         """Say that this recorder lives."""
@@ -150,8 +173,8 @@ class Intake:
         flat = cast(
             list[Any],
             self._take_back(
-                keys=[self._queue_key, self._holders_key],
-                args=[self._taken_prefix, self._lease_prefix, self._recorder],
+                keys=[self._queue_key, self._holders_key, self.deaths_key],
+                args=[self._taken_prefix, self._lease_prefix, self._recorder, _REMEMBER_DEATHS_S],
             ),
         )
         return {name.decode(): count for name, count in zip(flat[::2], flat[1::2], strict=True)}
@@ -168,15 +191,15 @@ class Intake:
         flat = cast(
             list[Any],
             self._take(
-                keys=[self._queue_key, self.taken_key, WORKERS_SUSPENDED],
+                keys=[self._queue_key, self.taken_key, WORKERS_SUSPENDED, self.deaths_key],
                 args=[self._batch_size, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix],
             ),
         )
         if flat == [b"suspended"]:
             raise SuspendedError
         return [
-            TakenJob(job_id.decode("utf-8", "surrogateescape"), _hash(fields))
-            for job_id, fields in zip(flat[::2], flat[1::2], strict=True)
+            TakenJob(job_id.decode("utf-8", "surrogateescape"), _hash(fields), deaths)
+            for job_id, fields, deaths in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
 
 

@@ -6,10 +6,12 @@ When Redis or the disk fails, wait and try again: whatever isn't acknowledged is
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import FrameType
@@ -40,6 +42,11 @@ _WAIT_S = 1.0
 _RECOVER_INTERVAL_S = 5.0
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _WORKER_TTL_S = 30
+_MOST_DEATHS = 3
+_READING_TIMEOUT_S = 60.0
+"""Longest that reading payloads may take. A hostile one can keep the interpreter busy for ever, out of reach of any
+signal handler; then this process ends, and the job is tried alone, and at last put into quarantine unread."""
+
 _MIN_REDIS = (6, 2, 0)  # for LMOVE
 
 
@@ -93,13 +100,11 @@ class RecorderWorker(SimpleWorker):
         self._writer = writer
         self._queue = queue
         self._intake = Intake(connection, options.queue, self.name, options.batch_size)
-        self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake.taken_key)
+        self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
         self._stop = threading.Event()
         self._failure_reason = ""
         self._recover_at = 0.0
         self._trouble = ""
-        self.recorded = 0
-        """Jobs acknowledged by this worker."""
 
     def run(self, *, burst: bool = False) -> None:
         """Record until told to stop; with `burst`, until the queue is empty."""
@@ -164,24 +169,30 @@ class RecorderWorker(SimpleWorker):
 
     def _record(self, jobs: list[TakenJob]) -> None:
         self._state = WorkerStatus.BUSY
-        batch = _Batch()
-        for job in jobs:
-            if not job.fields:
-                batch.gone.append(job)
-                continue
-            try:
-                pending = self._stage(job)
-            except StorageError:
-                self._writer.abandon(batch.pending)
-                raise
-            batch.jobs.append(job)
-            batch.pending.append(pending)
-            batch.staged_bytes += pending.size
-            if batch.staged_bytes > _MAX_STAGED_BYTES:
-                self._complete(batch)
-                batch = _Batch()
-        self._complete(batch)
+        waiting = iter(jobs)
+        while batch := self._stage_some(waiting):
+            self._complete(batch)
         self._state = WorkerStatus.IDLE
+
+    def _stage_some(self, jobs: Iterator[TakenJob]) -> _Batch | None:
+        """Begin to write as many of these as may be in memory together; None when there are no more."""
+        batch = _Batch()
+        with _watchdog():
+            for job in jobs:
+                if not job.fields:
+                    batch.gone.append(job)
+                    continue
+                try:
+                    pending = self._stage(job)
+                except StorageError:
+                    self._writer.abandon(batch.pending)
+                    raise
+                batch.jobs.append(job)
+                batch.pending.append(pending)
+                batch.staged_bytes += pending.size
+                if batch.staged_bytes > _MAX_STAGED_BYTES:
+                    break
+        return batch if batch.jobs or batch.gone else None
 
     def _complete(self, batch: _Batch) -> None:
         """Make a batch durable, and only then acknowledge it."""
@@ -192,6 +203,8 @@ class RecorderWorker(SimpleWorker):
     def _stage(self, job: TakenJob) -> Pending:
         enqueued_at = parse_timestamp(job.text("enqueued_at"))
         try:
+            if job.deaths >= _MOST_DEATHS:
+                raise UnrecordableError(f"{job.deaths} recorders have died with this job in hand; it was not read")
             decoded = decode_result(job.data, self._options.max_payload_bytes)
             return self._writer.stage(decoded.data, enqueued_at=enqueued_at, payload_bytes=decoded.payload_bytes)
         except UnrecordableError as error:
@@ -215,7 +228,6 @@ class RecorderWorker(SimpleWorker):
             datetime.now(UTC),
             self._options.default_result_ttl_s,
         )
-        self.recorded += acknowledged.count(Acknowledged.FINISHED)
         others += [pair for pair, result in zip(plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ]
         for job, outcome in others:
             self._finish_with_rq(job, outcome)
@@ -244,7 +256,6 @@ class RecorderWorker(SimpleWorker):
         except Exception as error:  # noqa: BLE001 - RQ on a hash or an id that it can't read; the payload is safe on disk
             log.error("RQ can't finish a job", job_id=taken.id, reason=str(error), path=outcome.path)
         self._intake.drop(taken)
-        self.recorded += 1
 
     def handle_exception(self, job: Any, *exc_info: Any) -> None:
         """The batch's report says what happened; RQ would log a traceback."""
@@ -371,6 +382,15 @@ class RecorderWorker(SimpleWorker):
         if not isinstance(exc, RedisError):
             raise exc
         time.sleep(1.0)
+
+
+@contextmanager
+def _watchdog() -> Iterator[None]:
+    faulthandler.dump_traceback_later(_READING_TIMEOUT_S, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _unreachable(error: RedisError) -> ServiceUnavailableError:

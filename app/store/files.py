@@ -1,4 +1,4 @@
-"""The one durable write: nobody else renames, links or syncs a file of OUTPUT_DIR.
+"""The one durable write: nobody else renames, links or syncs a recording, a summary or the `latest` link.
 
 A file is written under a temporary name in its own folder, synced, and only then given its real name; its folder is
 synced before anybody is told. So a reader sees all of a file or none of it, and what was reported survives a power cut.
@@ -111,7 +111,7 @@ class DurableFiles:
         """Make every name given since the last call durable."""
         folders, self._unsynced = self._unsynced, set()
         try:
-            list(self._pool.map(_sync_folder, folders))
+            list(self._pool.map(sync_folder, folders))
         except OSError as error:
             self._unsynced = {folder for folder in folders if os.path.isdir(folder)}  # a removed one needs no sync
             raise storage_error("can't sync a folder", str(error.filename or self.root), error) from error
@@ -171,7 +171,7 @@ class DurableFiles:
         try:
             for folder in reversed(missing):
                 os.makedirs(folder, exist_ok=True)
-                _sync_folder(os.path.dirname(folder))
+                sync_folder(os.path.dirname(folder))
         except OSError as error:
             raise storage_error("can't make a folder", folder, error) from error
 
@@ -188,7 +188,7 @@ class DurableFiles:
             while folder != self.root and folder not in self._safe_folders:
                 self._safe_folders.add(folder)
                 folder = os.path.dirname(folder)
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             self._safe_folders.clear()
             raise storage_error("can't make a folder", folder, error) from error
@@ -216,7 +216,8 @@ def _write_synced(path: str, content: bytes) -> None:
         os.close(handle)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -231,6 +232,8 @@ _HINTS = {
     errno.EACCES: "permission denied: let the recorder's user write there",
     errno.EPERM: "not permitted: let the recorder's user write there",
     errno.EIO: "the disk reports an error: check its health",
+    errno.EISDIR: "a folder stands where a file is needed: move it away",
+    errno.ENOENT: "it was removed meanwhile, or is a link to nowhere",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away",
 }
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from app.store.errors import StorageError
+from app.store.files import sync_folder
 
 _SUFFIX = ".writer"
+_FOLDER = re.compile(r"(daily|quarantine)/\d{4}-\d{2}-\d{2}\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Ledger:
             self._handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             fcntl.flock(self._handle, fcntl.LOCK_EX)
             os.rename(hidden, self._path)  # it appears locked, so it never looks like a dead writer's
-            _sync(state_folder)
+            sync_folder(state_folder)
         except OSError as error:
             raise StorageError(f"can't note an open writer ({error.strerror})", path=self._path) from error
 
@@ -93,15 +96,7 @@ def dead_writers(state_folder: str) -> Iterator[DeadWriter]:
             if handle is None:
                 continue
             with open(handle, closefd=False, encoding="utf-8", errors="replace") as ledger:
-                folders = tuple(dict.fromkeys(line.strip() for line in ledger if line.endswith("\n")))
+                folders = tuple(dict.fromkeys(line.strip() for line in ledger if _FOLDER.fullmatch(line)))
             yield DeadWriter(name.removesuffix(_SUFFIX), folders)
             with suppress(FileNotFoundError):  # its writer was only slow to close, or another put it right
                 os.unlink(path)
-
-
-def _sync(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

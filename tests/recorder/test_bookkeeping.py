@@ -43,8 +43,8 @@ TIMES = (
 
 
 def record_with_ours(url: str, output_dir: Path, **options: Any) -> None:
-    with RecordWriter(str(output_dir)) as writer:
-        RecorderWorker(connect(url), writer, Options(**options)).run(burst=True)
+    with connect(url) as connection, RecordWriter(str(output_dir)) as writer:
+        RecorderWorker(connection, writer, Options(**options)).run(burst=True)
 
 
 def record_with_stock(url: str, output_dir: Path, serializer: Any = None) -> None:

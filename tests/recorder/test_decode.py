@@ -51,16 +51,20 @@ HONEST: dict[str, Any] = {
 PRODUCER = """
 import dataclasses, enum, collections, typing, pydantic
 
-class Colour(enum.Enum):
+class ByValue:  # as all but the first releases of Python 3.11 pickle a member
+    def __reduce_ex__(self, protocol):
+        return type(self), (self._value_,)
+
+class Colour(ByValue, enum.Enum):
     RED = "red"
 
-class Level(enum.IntEnum):
+class Level(ByValue, enum.IntEnum):
     HIGH = 3
 
-class Word(enum.StrEnum):
+class Word(ByValue, enum.StrEnum):
     HELLO = "hello"
 
-class Flag(enum.Flag):
+class Flag(ByValue, enum.Flag):
     A = 1
     B = 2
 

@@ -63,8 +63,8 @@ def test_a_job_that_an_old_client_enqueued_is_recorded(
 ) -> None:
     connection.hset(f"rq:job:{name}.1", mapping=old_payload(name))  # type: ignore[arg-type]
     connection.rpush("rq:queue:recorder", f"{name}.1")
-    with RecordWriter(str(tmp_path)) as writer:
-        RecorderWorker(connect(redis_url), writer, Options()).run(burst=True)
+    with connect(redis_url) as client, RecordWriter(str(tmp_path)) as writer:
+        RecorderWorker(client, writer, Options()).run(burst=True)
     content = json.loads((tmp_path / path).read_bytes())
     assert {key: content[key] for key in expected} == expected
     assert connection.hget(f"rq:job:{name}.1", "status") == b"finished"

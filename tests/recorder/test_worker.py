@@ -14,9 +14,10 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from redis import Redis
@@ -28,9 +29,12 @@ from rq.serializers import JSONSerializer
 
 from app.recorder.client import connect, enqueue_result, workers
 from app.recorder.decode import RECORD_FUNCTION
+from app.recorder.intake import Intake
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter
 from tests.conftest import free_port, recorder_process, redis_server_binary
+
+Process = TypeVar("Process", bound=subprocess.Popen[Any])
 
 FIRST = {"created_at": "2025-02-17T06:46:23Z", "metadata": {"scraper_id": "nyc"}}
 
@@ -50,8 +54,9 @@ def eventually(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
 
 
 def burst(redis_url: str, output_dir: Path, **options: Any) -> None:
-    with RecordWriter(str(output_dir), max_bytes=options.get("max_payload_bytes", sys.maxsize)) as writer:
-        RecorderWorker(connect(redis_url), writer, Options(**options)).run(burst=True)
+    max_bytes = options.get("max_payload_bytes", sys.maxsize)
+    with connect(redis_url) as connection, RecordWriter(str(output_dir), max_bytes=max_bytes) as writer:
+        RecorderWorker(connection, writer, Options(**options)).run(burst=True)
 
 
 def recordings(output_dir: Path) -> dict[str, Any]:
@@ -87,14 +92,10 @@ def assert_nothing_is_left_over(output_dir: Path, connection: Redis) -> None:
 @pytest.fixture
 def running(redis_url: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A recorder that is ready, recording into tmp_path."""
-    process = recorder_process(redis_url, tmp_path)
-    assert process.stderr is not None
-    assert "ready" in process.stderr.readline()
-    yield process
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    process.stderr.close()
+    with killed_at_the_end(recorder_process(redis_url, tmp_path)) as process:
+        assert process.stderr is not None
+        assert "ready" in process.stderr.readline()
+        yield process
 
 
 def finished(job: Job) -> bool:
@@ -192,33 +193,36 @@ def test_the_jobs_of_a_killed_recorder_are_taken_back_and_its_leftovers_swept(
     assert_nothing_is_left_over(tmp_path, connection)
 
 
-def test_a_recorder_waits_for_redis_to_come(tmp_path: Path, redis_server: str) -> None:
+def test_a_recorder_waits_for_redis_to_come_back(tmp_path: Path) -> None:
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
-    blocker = subprocess.Popen(
-        [redis_server_binary(), "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
-    )
-    connection = connect(url)
-    eventually(lambda: connected(connection))
-    process = recorder_process(url, tmp_path / "out")
-    assert process.stderr is not None
-    assert "ready" in process.stderr.readline()
-    blocker.kill()
-    blocker.wait()
-    assert "waiting" in process.stderr.readline()
-    blocker = subprocess.Popen(
-        [redis_server_binary(), "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
-    )
-    try:
+    command = [redis_server_binary(), "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    with ExitStack() as stack, connect(url) as connection:
+        server = stack.enter_context(killed_at_the_end(subprocess.Popen(command, stdout=subprocess.DEVNULL)))
+        eventually(lambda: connected(connection))
+        process = stack.enter_context(killed_at_the_end(recorder_process(url, tmp_path / "out")))
+        assert process.stderr is not None
+        assert "ready" in process.stderr.readline()
+        server.kill()
+        server.wait()
+        assert "waiting" in process.stderr.readline()
+        stack.enter_context(killed_at_the_end(subprocess.Popen(command, stdout=subprocess.DEVNULL)))
         eventually(lambda: connected(connection))
         job = enqueue_result(result("after"), connection=connection)
         eventually(lambda: finished(job))
-    finally:
         process.terminate()
         process.communicate(timeout=20)
-        blocker.kill()
-        blocker.wait()
-    assert process.returncode == 0
+        assert process.returncode == 0
+
+
+@contextmanager
+def killed_at_the_end(process: Process) -> Iterator[Process]:
+    """A process that a failing test doesn't leave behind."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def connected(connection: Redis) -> bool:
@@ -465,3 +469,45 @@ def fetched(port: int, path: str) -> Any:
             return json.load(response)
     except urllib.error.URLError:
         return None
+
+
+def test_a_job_that_ends_its_recorders_is_put_away_unread_and_the_others_are_recorded(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    jobs = [enqueue_result(result(f"j{number}"), connection=connection) for number in range(20)]
+    intake = Intake(connection, "recorder", "the dead one", 100)
+    survivor = Intake(connection, "recorder", "the survivor", 100)
+    guilty = jobs[0]
+    for deaths in range(3):
+        intake.renew()
+        taken = intake.take(None)
+        assert [job.id for job in taken] == ([job.id for job in jobs] if deaths == 0 else [guilty.id])
+        connection.delete("rq:recorder:recorder:lease:the dead one")
+        assert survivor.take_back() == {"the dead one": len(taken)}
+    burst(redis_url, tmp_path)
+    assert [finished(job) for job in jobs] == [False] + [True] * 19
+    (kept,) = tmp_path.glob("quarantine/*/*.json")
+    assert json.loads(kept.read_bytes())["reason"] == "3 recorders have died with this job in hand; it was not read"
+    assert len(recordings(tmp_path)) == 19
+    assert not connection.keys("rq:recorder:recorder:deaths")
+
+
+def test_a_payload_that_keeps_the_interpreter_busy_for_ever_ends_the_recorder(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    nested: Any = (1,)
+    for _ in range(60):  # the hash of a tuple is made of its items' hashes, each time anew
+        nested = (nested, nested)
+    payload = b"\x80\x04}" + pickle.dumps(nested, 4)[2:-1] + b"Ns."
+    job = enqueue_result(result("busy"), connection=connection)
+    connection.hset(job.key, "data", zlib.compress(payload))
+    code = (
+        "import app.recorder.worker as worker; worker._READING_TIMEOUT_S = 0.5\n"
+        "import sys; from app.recorder.cli import main; sys.exit(main())"
+    )
+    env = {**os.environ, "REDIS_URL": redis_url, "OUTPUT_DIR": str(tmp_path)}
+    root = Path(__file__).resolve().parents[2]
+    ended = subprocess.run([sys.executable, "-c", code], env=env, cwd=root, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "Timeout" in ended.stderr
+    assert connection.lrange(connection.keys("rq:recorder:recorder:taken:*")[0], 0, -1) == [job.id.encode()]
