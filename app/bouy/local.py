@@ -7,19 +7,23 @@ things.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from app.bouy import environment
-from app.bouy.services import SERVICES, Launch, Service, Site, in_order, redis_url
+from app.bouy.services import SERVICES, Launch, Service, Site, in_order, redis_url, without_password
 from app.bouy.supervision import (
     MARKER,
+    MARKER_FOREGROUND,
     MARKER_SERVICE,
     NEVER_RAN,
     SUPERVISORD,
@@ -34,6 +38,7 @@ from app.store.errors import RecorderError, ServiceUnavailableError, UsageError
 _POLL_S = 0.05
 _PORT_ATTEMPTS = 3
 _LOG_LINES_SHOWN = 10
+_FOREGROUND = "running (foreground)"
 _STATES = {"RUNNING": "running", "STARTING": "running", "STOPPING": "stopping", "BACKOFF": "restarting"}
 
 
@@ -55,7 +60,7 @@ class Status:
 
     service: str
     state: str
-    """running, restarting (after a crash), stopping, stopped, or orphaned (supervisord is gone)"""
+    """running, running (foreground), restarting (after a crash), stopping, stopped, or orphaned (supervisord is gone)"""
     since: int | None = None
     """Seconds since 1970."""
     pid: int | None = None
@@ -76,11 +81,11 @@ class Fleet:
 
     def up(self, names: Iterable[str]) -> list[Outcome]:
         """Start services and what they need; each is ready when this returns."""
-        with self._lock():
+        with self.lock():
             if self.supervisor.running():
                 self.supervisor.add_missing(SERVICES.values())
             else:
-                self._stop_marked((SUPERVISORD, *SERVICES))
+                self._stop_orphans((SUPERVISORD, *SERVICES))
                 self.supervisor.start(SERVICES.values(), environment.base(self.site.environ))
             try:
                 return [self._up(service) for service in in_order(names)]
@@ -89,22 +94,30 @@ class Fleet:
 
     def down(self, names: Collection[str]) -> list[str]:
         """Stop services, the last started first, and supervisord with the last of them; returns what ran."""
-        with self._lock():
-            running = self.supervisor.running()
-            stopped = self._stop_supervised(names) if running else []
-            left = self._stop_marked(names if self.supervisor.running() else (*names, SUPERVISORD))
-            return [name for name in reversed(SERVICES) if name in {*stopped, *left}]
+        with self.lock():
+            attached = {name: process for name, process in self._foreground().items() if name in names}
+            self._stop(attached.items())  # while the services that it needs are still there
+            stopped = self._stop_supervised(names) if self.supervisor.running() else []
+            left = self._stop_orphans(names if self.supervisor.running() else (*names, SUPERVISORD))
+            return [name for name in reversed(SERVICES) if name in {*attached, *stopped, *left}]
 
     def status(self) -> list[Status]:
         """The state of every service."""
-        if self.supervisor.running():
-            processes = self.supervisor.processes()
-            return [self._status(service, processes.get(name, NEVER_RAN)) for name, service in SERVICES.items()]
-        orphans = {name: process.pid for name, process in marked_processes(self.site.state)}
-        return [
-            Status(name, "orphaned", pid=orphans[name]) if name in orphans else Status(name, "stopped")
-            for name in SERVICES
-        ]
+        self.check_state()
+        supervised = self.supervisor.processes() if self.supervisor.running() else None
+        marked = {marked.service: marked for marked in marked_processes(self.site.state)}
+        launches = self.launches()
+        found = []
+        for name, service in SERVICES.items():
+            mark, launch = marked.get(name), launches.get(name)
+            address = service.address(self.site, launch) if launch else None
+            if mark and mark.foreground:
+                found.append(Status(name, _FOREGROUND, _started_at(mark.process), mark.process.pid, address))
+            elif supervised is None:
+                found.append(Status(name, "orphaned", pid=mark.process.pid) if mark else Status(name, "stopped"))
+            else:
+                found.append(_status(name, supervised.get(name, NEVER_RAN), address))
+        return found
 
     def launches(self) -> dict[str, Launch]:
         """How each service was last started."""
@@ -119,7 +132,7 @@ class Fleet:
 
     def settings(self) -> dict[str, str]:
         """The variables that the fleet's running services use; those that the caller sets come first."""
-        running = {status.service for status in self.status() if status.state == "running"}
+        running = {status.service for status in self.status() if status.state in ("running", _FOREGROUND)}
         launches = {name: launch for name, launch in self.launches().items() if name in running}
         url = redis_url(self.site, launches)
         merged = {"REDIS_URL": url} if url else {}
@@ -131,29 +144,57 @@ class Fleet:
         """A service's log file."""
         return self.site.state / "logs" / f"{name}.log"
 
+    def check_state(self) -> None:
+        """Raise `UsageError` if the state folder is something else."""
+        if _is_foreign(self.site.state):
+            raise UsageError(
+                "not a state folder of bouy's", path=str(self.site.state), hint="name a new or an empty folder"
+            )
+
     def make_folders(self) -> None:
         """Make the state folder, which only this user can look into."""
+        self.check_state()
         state = self.site.state
-        if _is_foreign(state):
-            raise UsageError("not a state folder of bouy's", path=str(state), hint="name a new or an empty one")
         for missing in reversed([folder for folder in state.parents if not folder.exists()]):
             make_private(missing)
         for folder in (state, state / "services", state / "logs", state / "bin"):
             make_private(folder)
+
+    def attach(self, name: str) -> tuple[Launch, dict[str, str]]:
+        """How to become a service in the foreground, with the variables it is known by; the caller holds the lock.
+
+        Raises `UsageError` if it runs already, and what the service's check raises.
+        """
+        running = next(status for status in self.status() if status.service == name)
+        if running.pid:
+            where = "foreground" if running.state == _FOREGROUND else "background"
+            raise UsageError(
+                f"the {name} already runs in the {where} (pid {running.pid})", hint=f"first ./bouy down {name}"
+            )
+        launch = SERVICES[name].launch(self.site, self.launches())
+        SERVICES[name].check(launch)
+        self._write_plan(name, launch)
+        return launch, {**self.site.environ, **launch.settings, **self._marks(name), MARKER_FOREGROUND: "1"}
 
     def _up(self, service: Service) -> Outcome:
         if service.replaced_by and self.site.environ.get(service.replaced_by):
             return Outcome(service.name, "replaced", f"{service.replaced_by} is set")
         last = self.launches().get(service.name)
         process = self.supervisor.process(service.name)
-        reason = None
-        if last and process.alive:
-            launch = service.launch(self.site, self.launches())
-            changed = sorted(key for key, _ in launch.settings.items() ^ last.settings.items())
-            if not changed:
-                service.check(last)
-                return self._outcome(service, "unchanged", None, last, self._await_ready(service, last, 0))
-            reason = f"{', '.join(dict.fromkeys(changed))} changed"
+        launch = service.launch(self.site, self.launches())
+        reason = _changes(last.settings, launch.settings) if last else None
+        if attached := self._foreground().get(service.name):
+            if last is None or reason:
+                raise UsageError(
+                    f"the {service.name} runs in the foreground (pid {attached.pid}); {reason}",
+                    hint=f"first ./bouy down {service.name}",
+                )
+            return self._outcome(service, "unchanged", "in the foreground", last, attached.pid)
+        service.check(launch)  # before a running one is stopped
+        if last and process.alive and not reason:
+            return self._outcome(service, "unchanged", None, last, self._await_ready(service, last, 0))
+        if not process.alive:
+            reason = None
         if process.wanted:
             self.supervisor.stop_process(service.name)
         return self._start(service, reason)
@@ -161,7 +202,6 @@ class Fleet:
     def _start(self, service: Service, reason: str | None) -> Outcome:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             launch = service.launch(self.site, self.launches())
-            service.check(launch)
             self._write_plan(service.name, launch)
             log_start = self._log_size(service.name)
             self.supervisor.start_process(service.name)
@@ -193,18 +233,6 @@ class Fleet:
     def _outcome(self, service: Service, action: str, reason: str | None, launch: Launch, pid: int) -> Outcome:
         return Outcome(service.name, action, reason, pid, service.address(self.site, launch))
 
-    def _status(self, service: Service, process: Process) -> Status:
-        state = _STATES.get(process.state, "stopped")
-        launch = self.launches().get(service.name)
-        alive = process.alive and launch is not None
-        return Status(
-            service.name,
-            state,
-            process.since or None,
-            process.pid or None,
-            service.address(self.site, launch) if alive and launch else None,
-        )
-
     def _stop_supervised(self, names: Collection[str]) -> list[str]:
         wanted = [name for name, process in self.supervisor.processes().items() if process.wanted]
         stopped = [name for name in reversed(SERVICES) if name in names and name in wanted]
@@ -221,33 +249,39 @@ class Fleet:
         try:
             self.supervisor.shutdown()
         except ServiceUnavailableError:
-            self._stop_marked((SUPERVISORD, *SERVICES))
+            self._stop_orphans((SUPERVISORD, *SERVICES))
 
-    def _stop_marked(self, names: Collection[str]) -> list[str]:
+    def _foreground(self) -> dict[str, psutil.Process]:
+        return {marked.service: marked.process for marked in marked_processes(self.site.state) if marked.foreground}
+
+    def _stop_orphans(self, names: Collection[str]) -> list[str]:
         """Stop processes of this fleet that supervisord does not, or no longer, look after."""
         supervised = set()
         if self.supervisor.running():
             supervised = {process.pid for process in self.supervisor.processes().values()}
         orphans = [
-            (name, process)
-            for name, process in marked_processes(self.site.state)
-            if name in names and process.pid not in supervised
+            (marked.service, marked.process)
+            for marked in marked_processes(self.site.state)
+            if marked.service in names and not marked.foreground and marked.process.pid not in supervised
         ]
+        self._stop(orphans)
+        return [name for name, _ in orphans]
+
+    def _stop(self, processes: Collection[tuple[str, psutil.Process]]) -> None:
         for name in (SUPERVISORD, *reversed(SERVICES)):
             timeout_s = SERVICES[name].stop_timeout_s if name in SERVICES else 5
-            stop_all([process for found, process in orphans if found == name], timeout_s)
-        return [name for name, _ in orphans]
+            stop_all([process for found, process in processes if found == name], timeout_s)
+
+    def _marks(self, name: str) -> dict[str, str]:
+        return {MARKER: str(self.site.state), MARKER_SERVICE: name}
 
     def _write_plan(self, name: str, launch: Launch) -> None:
         umask = os.umask(0o077)
         os.umask(umask)
-        variables = {
-            **environment.base(self.site.environ),
-            **launch.settings,
-            MARKER: str(self.site.state),
-            MARKER_SERVICE: name,
-        }
+        variables = {**environment.base(self.site.environ), **launch.settings, **self._marks(name)}
         draft = self._plan(name).with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)  # it can hold a password
         draft.write_text(json.dumps({**asdict(launch), "environment": variables, "umask": umask}), encoding="ascii")
         draft.replace(self._plan(name))
 
@@ -270,7 +304,8 @@ class Fleet:
         return f"its log ({self.log(name)}) says:{shown}" if shown else f"its log ({self.log(name)}) says nothing"
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
+        """Keep other commands from changing the fleet; the lock ends with the process too, or when it becomes another."""
         self.make_folders()
         with open(self.site.state / "lock", "w") as lock:
             try:
@@ -281,8 +316,31 @@ class Fleet:
             yield
 
 
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str | None:
+    """What changed from one set of settings to another, in words that can be shown; None if nothing did."""
+    changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    shown = [
+        f"{name} changed: {without_password(old.get(name, 'unset'))} -> {without_password(new.get(name, 'unset'))}"
+        for name in changed
+    ]
+    return "; ".join(shown) or None
+
+
+def _status(name: str, process: Process, address: str | None) -> Status:
+    state = _STATES.get(process.state, "stopped")
+    return Status(name, state, process.since or None, process.pid or None, address if process.alive else None)
+
+
+def _started_at(process: psutil.Process) -> int | None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(process.create_time())
+    return None
+
+
 def _is_foreign(state: Path) -> bool:
-    """Whether a folder is in use for something else, so that it may not be made private."""
-    if not state.is_dir() or not state.stat().st_mode & 0o077:
+    """Whether it is no folder, or one in use for something else, so that it may not be made private."""
+    if not state.is_dir():
+        return not next(path for path in (state, *state.parents) if path.exists()).is_dir()
+    if not state.stat().st_mode & 0o077:
         return False
     return not (state / "services").is_dir() and any(state.iterdir())

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import redis
 
@@ -79,12 +80,10 @@ def redis_url(site: Site, launches: Launches) -> str | None:
     return site.environ.get("REDIS_URL") or (f"redis://{_HOST}:{cache.port}/0" if cache else None)
 
 
-def without_password(url: str) -> str:
-    """A URL that can be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+def without_password(text: str) -> str:
+    """A setting that can be shown: the passwords of the URLs in it are masked."""
+    text = re.sub(r"(://[^/?#:]*):[^/?#]*@", r"\1:***@", text)
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", text)
 
 
 def output_dir(site: Site, settings: Mapping[str, str]) -> str:
@@ -171,8 +170,11 @@ def _check_recorder(launch: Launch) -> None:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise StorageError(f"OUTPUT_DIR can't be made ({error.strerror})", path=folder) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageError("OUTPUT_DIR isn't writable", path=folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # root, and a folder such as /proc, show only by trying
+    except OSError as error:
+        raise StorageError(f"OUTPUT_DIR isn't writable ({error.strerror})", path=folder) from error
     url = launch.settings["REDIS_URL"]
     try:
         with client.connect(url) as connection:

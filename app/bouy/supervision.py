@@ -33,6 +33,9 @@ MARKER = "BOUY_STATE"
 MARKER_SERVICE = "BOUY_SERVICE"
 """The variable that says which service a process is."""
 
+MARKER_FOREGROUND = "BOUY_FOREGROUND"
+"""The variable that a service has which is attached to a terminal, and not supervised."""
+
 SUPERVISORD = "supervisord"
 """What `MARKER_SERVICE` says of supervisord itself."""
 
@@ -97,6 +100,15 @@ class Process:
 NEVER_RAN = Process("STOPPED", 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A process that carries a fleet's marks."""
+
+    service: str
+    process: psutil.Process
+    foreground: bool
+
+
 class RefusedError(RecorderError):
     """supervisord answered with a fault; `code` is one of supervisor's `Faults`."""
 
@@ -121,7 +133,7 @@ class Supervisor:
         except RefusedError as error:
             if error.code != Faults.SHUTDOWN_STATE:
                 raise
-            daemons = [process for name, process in marked_processes(self.state) if name == SUPERVISORD]
+            daemons = [marked.process for marked in marked_processes(self.state) if marked.service == SUPERVISORD]
             return bool(wait_for_end(daemons, _ANSWER_TIMEOUT_S))
         return True
 
@@ -232,8 +244,8 @@ def configuration(services: Iterable[Service]) -> str:
     return _HEAD + "".join(programs)
 
 
-def marked_processes(state: Path) -> list[tuple[str, psutil.Process]]:
-    """Every process of the fleet in this state folder, supervised or left over, with its service's name."""
+def marked_processes(state: Path) -> list[Marked]:
+    """Every process of the fleet in this state folder: supervised, in the foreground or left over."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -241,7 +253,7 @@ def marked_processes(state: Path) -> list[tuple[str, psutil.Process]]:
         except (psutil.Error, OSError):
             continue  # another user's, or gone
         if environ.get(MARKER) == str(state):
-            found.append((environ.get(MARKER_SERVICE, ""), process))
+            found.append(Marked(environ.get(MARKER_SERVICE, ""), process, MARKER_FOREGROUND in environ))
     return found
 
 
