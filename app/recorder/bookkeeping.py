@@ -31,6 +31,9 @@ _BEYOND_PLAIN = (b"success_callback_name", b"webhooks", b"repeats_left", b"rate_
 _ALWAYS_SAVED = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"group_id")
 """Fields that RQ 3 writes for every job, and an older client's job may lack."""
 
+_MOST_TTL_S = 10**10
+"""Longest time to live, some 300 years; Redis refuses what overflows its clock."""
+
 _FINISH = """
 -- KEYS: worker, taken, finished registry, deaths
 -- ARGV: key prefix, status, type of result, worker name, seconds worked, now, names of fields to complete (as JSON),
@@ -38,22 +41,26 @@ _FINISH = """
 --       whether fields must be completed, whether it belongs to a group
 local prefix, status, result_type, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local outcomes, finished = {}, 0
-for first = 8, #ARGV, 10 do
+local function finish(first)
     local id, ttl = ARGV[first], tonumber(ARGV[first + 1])
     local key = prefix .. ':job:' .. id
     local results = prefix .. ':results:' .. id
     local dependencies = prefix .. ':job::' .. id .. ':dependencies'
-    local outcome = 1
     if not redis.call('LPOS', KEYS[2], id) then
-        outcome = 0
+        return 0
     elseif redis.call('EXISTS', key) == 0 then
         redis.call('LREM', KEYS[2], 1, id)
-        outcome = 3
+        return 3
     elseif redis.call('EXISTS', key .. ':dependents') == 1 or (ttl == 0 and ARGV[first + 9] == '1') then
-        outcome = 2
+        return 2
     elseif ttl == 0 then
         redis.call('DEL', key, dependencies, results)
     else
+        -- First what another's key of the wrong type can refuse; then nothing is left half done.
+        for _, kind in ipairs({{key, 'hash'}, {results, 'stream'}}) do
+            local found = redis.call('TYPE', kind[1]).ok
+            if found ~= 'none' and found ~= kind[2] then return 2 end
+        end
         redis.call('HSET', key, 'status', status, 'started_at', ARGV[first + 2], 'ended_at', ARGV[first + 3],
                    'last_heartbeat', ARGV[first + 3], 'worker_name', worker)
         if ARGV[first + 8] == '1' then
@@ -73,13 +80,12 @@ for first = 8, #ARGV, 10 do
             redis.call('ZADD', KEYS[3], ttl == -1 and '+inf' or ttl, id)
         end
     end
-    if outcome == 1 then
-        redis.call('LREM', KEYS[2], 1, id)
-        redis.call('HDEL', KEYS[4], id)
-        finished = finished + 1
-    end
-    outcomes[#outcomes + 1] = outcome
+    redis.call('LREM', KEYS[2], 1, id)
+    redis.call('HDEL', KEYS[4], id)
+    finished = finished + 1
+    return 1
 end
+for first = 8, #ARGV, 10 do outcomes[#outcomes + 1] = finish(first) end
 if finished > 0 then
     redis.call('HINCRBY', KEYS[1], 'successful_job_count', finished)
     redis.call('HINCRBYFLOAT', KEYS[1], 'total_working_time', ARGV[5])
@@ -95,7 +101,7 @@ class Acknowledged(IntEnum):
     """Another recorder has taken the job over; it will acknowledge it."""
     FINISHED = 1
     NEEDS_RQ = 2
-    """Another job depends on it, so RQ's own path must finish it. Still in hand."""
+    """Another job depends on it, or a key of its own is not what RQ makes: RQ's own path decides. Still in hand."""
     GONE = 3
     """The job was deleted or expired in Redis meanwhile. No longer in hand."""
 
@@ -167,6 +173,6 @@ def _serialized(finished: Finished) -> bytes:
 
 def _whole(value: bytes | None, default: int) -> int:
     try:
-        return int(value) if value else default
+        return max(-1, min(int(value), _MOST_TTL_S)) if value else default
     except ValueError:
         return default

@@ -31,7 +31,7 @@ _MAX_CLASSES = 1_000
 
 _MEMORY_BASE = 64 * 1024 * 1024
 _MEMORY_PER_BYTE = 40
-_MEMORY_MOST = 2 * 1024 * 1024 * 1024
+_MEMORY_MOST = 1024 * 1024 * 1024
 """What reading a payload may take: a base, and this much for each of its bytes up to a limit. An empty dict is two
 bytes of pickle and 80 of memory; honest payloads stay far below."""
 

@@ -1,4 +1,4 @@
-"""The recorder's RQ worker: one process, no fork, batches. Nothing outside app.recorder imports rq's internals.
+"""The recorder's loop: one process, no fork, batches.
 
 Take a batch, record it, make it durable, acknowledge it; when there is nothing to take, bring the summaries up to date.
 When Redis or the disk fails, wait and try again: whatever isn't acknowledged is still in Redis.
@@ -10,6 +10,7 @@ import faulthandler
 import signal
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,19 +20,16 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq.defaults import DEFAULT_RESULT_TTL
-from rq.queue import Queue
-from rq.worker import SimpleWorker
 from rq.worker.base import WorkerStatus
-from rq.worker_registration import clean_worker_registry
 
 from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
 from app.recorder.decode import decode_result, uses_json
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
-from app.recorder.rqjob import PickleData, RecordedJob
+from app.recorder.rqworker import RQWorker
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
-from app.store.errors import ServiceUnavailableError, StorageError, UnrecordableError, UsageError
+from app.store.errors import RecorderError, ServiceUnavailableError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
 
 log = structlog.get_logger("recorder")
@@ -41,13 +39,10 @@ _WAIT_S = 1.0
 
 _RECOVER_INTERVAL_S = 5.0
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-_WORKER_TTL_S = 30
 _MOST_DEATHS = 3
 _READING_TIMEOUT_S = 60.0
 """Longest that reading payloads may take. A hostile one can keep the interpreter busy for ever, out of reach of any
 signal handler; then this process ends, and the job is tried alone, and at last put into quarantine unread."""
-
-_MIN_REDIS = (6, 2, 0)  # for LMOVE
 
 
 _MAX_STAGED_BYTES = 64 * 1024 * 1024
@@ -76,35 +71,21 @@ class Options:
     default_result_ttl_s: int = DEFAULT_RESULT_TTL
 
 
-class RecorderWorker(SimpleWorker):
-    """An RQ worker to everybody who looks; its loop is our own."""
-
-    job_class: type[RecordedJob] = RecordedJob
+class RecorderWorker(RQWorker):
+    """Records what is on a queue, as one of any number of recorders."""
 
     def __init__(self, connection: Redis, writer: RecordWriter, options: Options) -> None:
-        class OurJob(RecordedJob):
-            allowed_callbacks = options.allowed_callbacks
-
-        self.job_class = OurJob
-        queue = Queue(options.queue, connection=connection, job_class=self.job_class, serializer=PickleData)
         super().__init__(
-            [queue],
-            name=writer.name,
-            connection=connection,
-            job_class=self.job_class,
-            serializer=PickleData,
-            worker_ttl=_WORKER_TTL_S,
-            default_result_ttl=options.default_result_ttl_s,
+            connection, options.queue, writer.name, options.default_result_ttl_s, options.allowed_callbacks
         )
         self._options = options
         self._writer = writer
-        self._queue = queue
         self._intake = Intake(connection, options.queue, self.name, options.batch_size)
         self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
         self._stop = threading.Event()
-        self._failure_reason = ""
         self._recover_at = 0.0
         self._trouble = ""
+        self._summary_problem = self._latest_problem = str(None)
 
     def run(self, *, burst: bool = False) -> None:
         """Record until told to stop; with `burst`, until the queue is empty."""
@@ -132,7 +113,7 @@ class RecorderWorker(SimpleWorker):
                 jobs = self._take(wait=not burst)
                 if jobs:
                     self._record(jobs)
-                self._writer.flush(idle=not jobs)
+                self._flush(idle=not jobs)
                 if burst and not jobs:
                     return
                 failures = 0
@@ -155,6 +136,28 @@ class RecorderWorker(SimpleWorker):
                 self._set_trouble(f"Redis: {error}", hint="jobs stay in Redis; trying again")
                 self._back_off(failures)
                 failures += 1
+            except RecorderError:
+                raise
+            except Exception as error:  # a mistake of ours: jobs in hand must not be lost, nor others kept waiting
+                if burst:
+                    raise
+                if self._set_trouble(f"unexpected {type(error).__name__}: {error}", hint="report it, with this log"):
+                    log.exception("unexpected")
+                self._give_back()
+                self._back_off(failures)
+                failures += 1
+
+    def _flush(self, *, idle: bool) -> None:
+        self._writer.flush(idle=idle)
+        summary, latest = self._writer.summary_problem, self._writer.latest_problem
+        if str(summary) != self._summary_problem:
+            self._summary_problem = str(summary)
+            if summary is not None:
+                log.warning("summary is behind", reason=summary.message, path=summary.path, hint=summary.hint)
+        if str(latest) != self._latest_problem:
+            self._latest_problem = str(latest)
+            if latest is not None:
+                log.warning("latest is behind", reason=latest.message, path=latest.path, hint=latest.hint)
 
     def _take(self, *, wait: bool) -> list[TakenJob]:
         if not wait:
@@ -163,7 +166,7 @@ class RecorderWorker(SimpleWorker):
         if jobs:
             return jobs
         if self._writer.dirty:
-            self._writer.flush(idle=True)
+            self._flush(idle=True)
             return self._intake.take(0.05 if self._writer.dirty else _WAIT_S)
         return []
 
@@ -213,7 +216,9 @@ class RecorderWorker(SimpleWorker):
             raise
         except Exception as error:  # noqa: BLE001 - a hostile payload must not stop the others
             reason = f"unexpected {type(error).__name__}: {error}"
-        fields = {name: job.text(name) for name in ("origin", "description", "enqueued_at", "created_at")}
+        fields = {
+            "job": {name.decode("latin-1"): _readable(value) for name, value in job.fields.items() if name != b"data"}
+        }
         return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at)
 
     def _acknowledge(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
@@ -230,41 +235,18 @@ class RecorderWorker(SimpleWorker):
         )
         others += [pair for pair, result in zip(plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ]
         for job, outcome in others:
-            self._finish_with_rq(job, outcome)
+            if self._intake.holds(job):  # else another recorder has taken it over
+                failure = None
+                if outcome.kind is Kind.QUARANTINED:
+                    failure = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
+                self.finish_with_rq(job, _return_value(outcome), failure)
+                self._intake.drop(job)
         for job in batch.gone:
             log.warning("job is gone", job_id=job.id, hint="it was deleted or it expired before it could be recorded")
             self._intake.drop(job)
-
-    def _finish_with_rq(self, taken: TakenJob, outcome: Outcome) -> None:
-        """RQ's own path: for jobs that failed, and for those with callbacks, dependents, repeats and the like."""
-        if not self._intake.holds(taken):
-            return  # taken over by another recorder
-        job = self.job_class.of(taken, self.connection, self._queue.name, uses_json(taken.data))
-        if job.refused_callbacks:
-            log.warning("callbacks not run", job_id=taken.id, callbacks=job.refused_callbacks,
-                        hint="name them in RECORDER_ALLOWED_CALLBACKS")  # fmt: skip
-        if outcome.kind is Kind.QUARANTINED:
-            self._failure_reason = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
-            job.outcome = _raiser(UnrecordableError(outcome.reason or ""))
-        else:
-            job.outcome = _returner(_return_value(outcome))
-        try:
-            execution = self.prepare_execution(job)
-            self.perform_job(job, self._queue, execution)
-        except RedisError:
-            raise
-        except Exception as error:  # noqa: BLE001 - RQ on a hash or an id that it can't read; the payload is safe on disk
-            log.error("RQ can't finish a job", job_id=taken.id, reason=str(error), path=outcome.path)
-        self._intake.drop(taken)
-
-    def handle_exception(self, job: Any, *exc_info: Any) -> None:
-        """The batch's report says what happened; RQ would log a traceback."""
-
-    def handle_job_failure(self, job: Any, queue: Any, started_job_registry: Any = None, exc_string: str = "",
-                           execution: Any = None) -> None:  # fmt: skip
-        """RQ's own, with the reason in words instead of a traceback."""
-        reason, self._failure_reason = self._failure_reason, ""
-        super().handle_job_failure(job, queue, started_job_registry, reason or exc_string, execution)
+        for (job, outcome), result in zip(plain, acknowledged, strict=True):
+            if result is Acknowledged.GONE:
+                log.warning("job is gone", job_id=job.id, hint="it was deleted meanwhile", path=outcome.path)
 
     def _report(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -277,9 +259,6 @@ class RecorderWorker(SimpleWorker):
         counts = {kind.value: sum(outcome.kind is kind for outcome in outcomes) for kind in Kind}
         seconds = (datetime.now(UTC) - batch.started_at).total_seconds()
         log.info("batch", **{kind: n for kind, n in counts.items() if n}, seconds=round(seconds, 4))
-        problem = self._writer.latest_problem
-        if problem is not None:
-            log.warning("latest is behind", reason=problem.message, path=problem.path, hint=problem.hint)
 
     def _announce(self, *, wait: bool) -> None:
         """Be known in Redis, as a worker and as a holder of jobs; wait for Redis if need be and allowed."""
@@ -288,11 +267,7 @@ class RecorderWorker(SimpleWorker):
             try:
                 self._intake.renew()
                 self._report_taken_back()
-                self._check_version()
-                super()._set_ip_address(self.connection)
-                if not self.connection.exists(self.key):
-                    self.register_birth()
-                self.subscribe()
+                self.appear()
                 self._recovered()
             except RedisError as error:
                 if not wait:
@@ -301,14 +276,8 @@ class RecorderWorker(SimpleWorker):
                 self._back_off(failures)
                 failures += 1
             else:
-                log.info("ready", queue=self._queue.name, worker=self.name, output_dir=self._writer.layout.root)
+                log.info("ready", queue=self.queue.name, worker=self.name, output_dir=self._writer.layout.root)
                 return
-
-    def _check_version(self) -> None:
-        version = self.get_redis_server_version()
-        if version < _MIN_REDIS:
-            have, need = (".".join(map(str, numbers)) for numbers in (version, _MIN_REDIS))
-            raise UsageError(f"this Redis is {have}; the recorder needs {need}")
 
     def _keep_alive(self) -> None:
         """Every second: renew the lease, tell RQ that we live, and take over from recorders that don't."""
@@ -316,26 +285,11 @@ class RecorderWorker(SimpleWorker):
             try:
                 self._intake.renew()
                 self._report_taken_back()
-                if self.should_run_maintenance_tasks:
-                    self._clean_up()
-                with self.connection.pipeline(transaction=False) as pipeline:
-                    self.heartbeat(pipeline=pipeline)
-                    pipeline.hset(self.key, "state", self._state)
-                    new_field, *_ = pipeline.execute()
-                if new_field:  # Redis lost us
-                    self.connection.delete(self.key)
-                    self.register_birth()
+                self.show_life()
             except RedisError:
                 continue  # the main loop says so
             except Exception:  # without a lease the jobs in hand go to others, so nothing may end this loop
                 log.exception("pulse failed")
-
-    def _clean_up(self) -> None:
-        """Forget expired jobs and dead workers. The rest of RQ's maintenance fails jobs or runs callbacks."""
-        for registry in (self._queue.finished_job_registry, self._queue.failed_job_registry):
-            registry.cleanup()
-        clean_worker_registry(self._queue)
-        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
 
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():
@@ -356,10 +310,13 @@ class RecorderWorker(SimpleWorker):
     def _back_off(self, failures: int) -> None:
         self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
-    def _set_trouble(self, what: str, **context: str | None) -> None:
-        if what != self._trouble:
-            log.error("waiting", reason=what, **{key: text for key, text in context.items() if text})
-            self._trouble = what
+    def _set_trouble(self, what: str, **context: str | None) -> bool:
+        """Say what we wait for, once; returns whether it is news."""
+        if what == self._trouble:
+            return False
+        log.error("waiting", reason=what, **{key: text for key, text in context.items() if text})
+        self._trouble = what
+        return True
 
     def _recovered(self) -> None:
         if self._trouble:
@@ -370,18 +327,9 @@ class RecorderWorker(SimpleWorker):
         """Give back what is in hand and be gone from Redis, if Redis is there."""
         try:
             self._intake.leave()
-            self.register_death()
-            self.unsubscribe()
+            self.disappear()
         except RedisError as error:
             log.warning("left without telling Redis", reason=str(error))
-
-    def _set_ip_address(self, connection: Redis) -> None:
-        self.ip_address = "unknown"  # RQ asks Redis for it while the worker is made; we ask once Redis is there
-
-    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
-        if not isinstance(exc, RedisError):
-            raise exc
-        time.sleep(1.0)
 
 
 @contextmanager
@@ -394,6 +342,8 @@ def _watchdog() -> Iterator[None]:
 
 
 def _unreachable(error: RedisError) -> ServiceUnavailableError:
+    if isinstance(error, ResponseError):
+        return ServiceUnavailableError(f"Redis refuses: {error}")
     return ServiceUnavailableError(f"can't reach Redis: {error}", hint="is it running, and REDIS_URL right?")
 
 
@@ -401,12 +351,8 @@ def _return_value(outcome: Outcome) -> dict[str, Any]:
     return {"status": "completed", "error": None, "output_file": outcome.path}
 
 
-def _returner(value: Any) -> Any:
-    return lambda: value
-
-
-def _raiser(error: Exception) -> Any:
-    def fail() -> None:
-        raise error
-
-    return fail
+def _readable(value: bytes) -> Any:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}

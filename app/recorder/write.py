@@ -88,9 +88,13 @@ class RecordWriter:
         self._ledger = Ledger(self.layout.state, self.name)
         self._latest = LatestLink(self.layout, self._files)
         self._days: OrderedDict[str, Day] = OrderedDict()
+        self._suspect: set[str] = set()
+        """Days whose journal may lack files: their batch failed after some had their names."""
         self._newest = ""
         self.latest_problem: StorageError | None = None
         """Why `latest` is behind, if it is."""
+        self.summary_problem: StorageError | None = None
+        """Why a summary is behind, if one is."""
 
     def __enter__(self) -> Self:
         return self
@@ -145,10 +149,11 @@ class RecordWriter:
         try:
             outcomes = [self._settle(pending) for pending in batch]
             self._files.sync_folders()
-        except StorageError:
+            self._enter(batch, outcomes)
+        except (StorageError, OSError):
+            self._suspect.update(pending.record.place.date for pending in batch if pending.record is not None)
             self.abandon(batch)
             raise
-        self._enter(batch, outcomes)
         return outcomes
 
     def abandon(self, batch: Sequence[Pending]) -> None:
@@ -157,9 +162,18 @@ class RecordWriter:
 
     @wrap_os_errors
     def flush(self, *, idle: bool) -> None:
-        """Write the summaries that are due; all that are out of date when the queue is idle."""
-        for day in self._days.values():
-            day.flush_if_due(idle=idle)
+        """Write the summaries that are due; all that are out of date when the queue is idle.
+
+        A summary that can't be written is no reason to stop recording, nor to leave out the other days'.
+        """
+        problem = None
+        for date in [*self._suspect, *self._days.keys()]:
+            try:
+                self._reconcile_suspect(date)
+                self._day(date).flush_if_due(idle=idle)
+            except (StorageError, OSError) as error:
+                problem = error if isinstance(error, StorageError) else StorageError(str(error))
+        self.summary_problem = problem
         if self.latest_problem is not None:
             self._advance_latest(self._newest)
 
@@ -193,6 +207,8 @@ class RecordWriter:
         """Make every summary exact and forget what was open. If that fails, the next recorder to start does it."""
         in_order = False
         try:
+            for date in list(self._suspect):
+                self._reconcile_suspect(date)
             for day in self._days.values():
                 day.close()
             in_order = True
@@ -201,12 +217,20 @@ class RecordWriter:
             self._files.close()
             self._ledger.close(in_order=in_order)
 
+    def _reconcile_suspect(self, date: str) -> None:
+        if date in self._suspect:
+            self._day(date).reconcile()
+            self._advance_latest(date)
+            self._suspect.discard(date)
+
     def _settle(self, pending: Pending) -> Outcome:
         if self._files.place(pending.staged):
             return pending.outcome
         if pending.record is None:  # in quarantine already
             self._files.discard(pending.staged)
             return pending.outcome
+        if not os.path.isfile(pending.staged.path):
+            return self._settle_obstacle(pending.staged, pending.record)
         with exclusive(f"{self.layout.state}/superseded.lock", _CONFLICT_TIMEOUT_S):
             kind = self._settle_conflict(pending.staged, pending.record)
         path = pending.outcome.path
@@ -214,6 +238,15 @@ class RecordWriter:
             path = self._superseded_path(pending.record, pending.record.content)
         place = pending.record.place
         return Outcome(kind, path, place.job_id, place.scraper_id, warnings=pending.record.warnings)
+
+    def _settle_obstacle(self, staged: Staged, incoming: Record) -> Outcome:
+        """A folder, or a link to nowhere, has the recording's name: keep the result where nothing stands in its way."""
+        self._files.discard(staged)
+        reason = f"something that is no file stands at {staged.path}"
+        kept = self.stage_quarantine(incoming.place.job_id, reason, incoming.content, {"origin": staged.path})
+        if not self._files.place(kept.staged):
+            self._files.discard(kept.staged)
+        return kept.outcome
 
     def _settle_conflict(self, staged: Staged, incoming: Record) -> Kind:
         """Decide between a result and the one that has its place: the newer stays there, the older is kept."""
@@ -242,7 +275,7 @@ class RecordWriter:
         """Enter what was recorded in the journals of its days."""
         entries: dict[str, dict[str, Entry]] = {}
         for pending, outcome in zip(batch, outcomes, strict=True):
-            if pending.record is not None and outcome.kind is not Kind.SUPERSEDED:
+            if pending.record is not None and outcome.kind not in (Kind.SUPERSEDED, Kind.QUARANTINED):
                 place = pending.record.place
                 entry = pending.record.entry
                 new = entries.setdefault(place.date, {})

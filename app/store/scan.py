@@ -45,6 +45,6 @@ def is_recording(entry: os.DirEntry[str]) -> bool:
 def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            return sorted(entry.name for entry in entries if entry.is_dir())
     except FileNotFoundError:
         return []

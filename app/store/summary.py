@@ -203,7 +203,10 @@ class Day:
             elif self.entries.get(name) != change:
                 if name in self.entries:
                     self._contested.add(name)
-                self.entries[name] = {key: change[key] for key in ("job_id", "scraper_id", "timestamp")}
+                entry = {key: change[key] for key in ("job_id", "scraper_id", "timestamp")}
+                if not all(type(text) is str for text in (name, *entry.values())):
+                    return
+                self.entries[name] = entry
                 self._dirty = True
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # a line cut short by a crash: its file is found by reconcile()

@@ -1,0 +1,141 @@
+"""The recorder as RQ sees it: an ordinary worker, from birth to death, and RQ's own path for the jobs that need it.
+
+Nothing outside app.recorder imports rq's internals. Verified against RQ 3.0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from redis import Redis
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from rq.queue import Queue
+from rq.worker import SimpleWorker
+from rq.worker_registration import clean_worker_registry
+
+from app.recorder.decode import uses_json
+from app.recorder.intake import TakenJob
+from app.recorder.rqjob import PickleData, RecordedJob
+from app.store.errors import UnrecordableError, UsageError
+
+log = structlog.get_logger("recorder")
+
+_WORKER_TTL_S = 30
+_MIN_REDIS = (6, 2, 0)  # for LMOVE
+
+
+class RQWorker(SimpleWorker):
+    """A worker of one queue to everybody who looks. Its methods may raise redis-py's errors; making it doesn't."""
+
+    job_class: type[RecordedJob] = RecordedJob
+
+    def __init__(
+        self, connection: Redis, queue: str, name: str, result_ttl_s: int, callbacks_allowed: frozenset[str]
+    ) -> None:
+        class OurJob(RecordedJob):
+            allowed_callbacks = callbacks_allowed
+
+        self.job_class = OurJob
+        self.queue = Queue(queue, connection=connection, job_class=OurJob, serializer=PickleData)
+        super().__init__(
+            [self.queue],
+            name=name,
+            connection=connection,
+            job_class=OurJob,
+            serializer=PickleData,
+            worker_ttl=_WORKER_TTL_S,
+            default_result_ttl=result_ttl_s,
+        )
+        self._failure: str | None = None
+
+    def appear(self) -> None:
+        """Be known to RQ, and listen to its commands. Raises `UsageError` when this Redis is too old for us."""
+        version = self.get_redis_server_version()
+        if version < _MIN_REDIS:
+            have, need = (".".join(map(str, numbers)) for numbers in (version, _MIN_REDIS))
+            raise UsageError(f"this Redis is {have}; the recorder needs {need}")
+        super()._set_ip_address(self.connection)
+        if not self.connection.exists(self.key):
+            self.register_birth()
+        self.subscribe()
+
+    def show_life(self) -> None:
+        """Tell RQ that we live, and in which state; now and then forget what has expired."""
+        if self.should_run_maintenance_tasks:
+            self._clean_up()
+        with self.connection.pipeline(transaction=False) as pipeline:
+            self.heartbeat(pipeline=pipeline)
+            pipeline.hset(self.key, "state", self._state)
+            new_field, *_ = pipeline.execute()
+        if new_field:  # Redis lost us
+            self.connection.delete(self.key)
+            self.register_birth()
+
+    def disappear(self) -> None:
+        """Be no longer known to RQ."""
+        try:
+            self.register_death()
+        finally:
+            if self.pubsub_thread is not None:
+                self.unsubscribe()
+
+    def finish_with_rq(self, taken: TakenJob, value: Any, failure: str | None) -> None:
+        """RQ's own path: for jobs that failed, and for those with callbacks, dependents, repeats and the like.
+
+        `value` is what the job returns; with a `failure`, it fails for that reason instead.
+        """
+        job = self.job_class.of(taken, self.connection, self.queue.name, uses_json(taken.data))
+        if job.refused_callbacks:
+            hint = "name them in RECORDER_ALLOWED_CALLBACKS"
+            log.warning("callbacks not run", job_id=taken.id, callbacks=job.refused_callbacks, hint=hint)
+        self._failure = failure
+        job.outcome = _outcome(value, failure)
+        try:
+            execution = self.prepare_execution(job)
+            self.perform_job(job, self.queue, execution)
+        except (OutOfMemoryError, ReadOnlyError):
+            raise
+        except Exception as error:
+            if isinstance(error, RedisError) and not isinstance(error, ResponseError):
+                raise
+            # A hash, a key or an id that RQ can't work with. What there was to keep is on disk.
+            log.error("RQ can't finish a job", job_id=taken.id, reason=str(error))
+
+    def handle_exception(self, job: Any, *exc_info: Any) -> None:
+        """The batch's report says what happened; RQ would log a traceback."""
+
+    def handle_job_failure(
+        self, job: Any, queue: Any, started_job_registry: Any = None, exc_string: str = "", execution: Any = None
+    ) -> None:
+        """RQ's own, with the reason in words instead of a traceback."""
+        reason, self._failure = self._failure, None
+        super().handle_job_failure(job, queue, started_job_registry, reason or exc_string, execution)
+
+    def _clean_up(self) -> None:
+        """Forget expired jobs and dead workers. The rest of RQ's maintenance fails jobs or runs callbacks."""
+        for registry in (self.queue.finished_job_registry, self.queue.failed_job_registry):
+            registry.cleanup()
+        clean_worker_registry(self.queue)
+        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
+
+    def _set_ip_address(self, connection: Redis) -> None:
+        self.ip_address = "unknown"  # RQ asks Redis for it while the worker is made; we ask once Redis is there
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        if isinstance(exc, RedisError):
+            time.sleep(1.0)
+        else:
+            log.warning("unreadable command", reason=str(exc), hint="somebody published nonsense to this worker")
+
+
+def _outcome(value: Any, failure: str | None) -> Callable[[], Any]:
+    def outcome() -> Any:
+        if failure is not None:
+            raise UnrecordableError(failure)
+        return value
+
+    return outcome
