@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
+import threading
 from typing import Annotated
 
 import structlog
@@ -12,7 +12,7 @@ import typer
 
 from app.recorder.client import connect
 from app.recorder.worker import Options, RecorderWorker
-from app.recorder.write import RecordWriter
+from app.recorder.write import RecordWriter, writer_name
 from app.service.logging import configure_logging
 from app.service.settings import Settings, load_settings, require_redis_url
 from app.store.errors import RecorderError, StorageError
@@ -20,6 +20,7 @@ from app.store.errors import RecorderError, StorageError
 log = structlog.get_logger("recorder")
 
 _OPEN_INTERVAL_S = 2.0
+_RETRIES = 1  # the loop tries again for as long as it takes; here it must notice soon that it is to stop
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -49,29 +50,42 @@ def run(settings: Settings, redis_url: str, *, burst: bool) -> None:
         max_payload_bytes=max_bytes,
         allowed_callbacks=frozenset(name for name in allowed if name),
     )
-    with (
-        connect(redis_url) as connection,
-        _open_writer(str(settings.output_dir), max_bytes, wait=not burst) as writer,
-    ):
-        worker = RecorderWorker(connection, writer, options)
-        signal.signal(signal.SIGTERM, worker.request_stop)
-        signal.signal(signal.SIGINT, worker.request_stop)
-        worker.run(burst=burst)
+    stop = stop_on_signal()
+    writer = _open_writer(str(settings.output_dir), max_bytes, stop, wait=not burst)
+    if writer is not None:
+        with connect(redis_url, retries=_RETRIES) as connection, writer:
+            RecorderWorker(connection, writer, options, stop).run(burst=burst)
 
 
-def _open_writer(output_dir: str, max_bytes: int, *, wait: bool) -> RecordWriter:
-    """Open OUTPUT_DIR, waiting until it can be written to."""
+def stop_on_signal() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set; a second one doesn't wait for what is in hand."""
+    stop = threading.Event()
+
+    def request_stop(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    return stop
+
+
+def _open_writer(output_dir: str, max_bytes: int, stop: threading.Event, *, wait: bool) -> RecordWriter | None:
+    """Open OUTPUT_DIR, waiting until it can be written to; None when told to stop meanwhile."""
+    name = writer_name()
     reported = ""
-    while True:
+    while not stop.is_set():
         try:
-            return RecordWriter(output_dir, max_bytes=max_bytes)
+            return RecordWriter(output_dir, name=name, max_bytes=max_bytes)
         except StorageError as error:
             if not wait:
                 raise
             if str(error) != reported:
                 log.error("waiting", reason=error.message, path=error.path, hint=error.hint)
                 reported = str(error)
-            time.sleep(_OPEN_INTERVAL_S)
+            stop.wait(_OPEN_INTERVAL_S)
+    return None
 
 
 def main() -> int:

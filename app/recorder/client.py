@@ -19,13 +19,12 @@ from app.store.errors import ServiceUnavailableError, UsageError
 
 QUEUE = "recorder"
 
-_SOCKET_TIMEOUT_S = 15.0
+_SOCKET_TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
 _HEALTH_CHECK_INTERVAL_S = 15
-_RETRIES = 3
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, retries: int = 3) -> Redis:
     """A Redis client for this URL: a pool of connections, each checked when it was idle, each call tried again.
 
     Connects on first use. A call that fails for good raises redis-py's errors. Raises `UsageError` for a URL that
@@ -37,7 +36,7 @@ def connect(url: str) -> Redis:
             socket_timeout=_SOCKET_TIMEOUT_S,
             socket_connect_timeout=_CONNECT_TIMEOUT_S,
             health_check_interval=_HEALTH_CHECK_INTERVAL_S,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), _RETRIES),
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries),
         )
     except ValueError as error:
         raise UsageError(f"REDIS_URL can't be used: {error}") from None

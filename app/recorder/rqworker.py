@@ -24,7 +24,7 @@ from app.store.errors import UnrecordableError, UsageError
 
 log = structlog.get_logger("recorder")
 
-_WORKER_TTL_S = 30
+_WORKER_TTL_S = 15  # RQ lengthens the connection's time-out to suit it: to 11 s with this
 _MIN_REDIS = (6, 2, 0)  # for LMOVE
 
 

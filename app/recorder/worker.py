@@ -7,7 +7,6 @@ When Redis or the disk fails, wait and try again: whatever isn't acknowledged is
 from __future__ import annotations
 
 import faulthandler
-import signal
 import threading
 import time
 from base64 import b64encode
@@ -15,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 import structlog
@@ -74,7 +72,9 @@ class Options:
 class RecorderWorker(RQWorker):
     """Records what is on a queue, as one of any number of recorders."""
 
-    def __init__(self, connection: Redis, writer: RecordWriter, options: Options) -> None:
+    def __init__(
+        self, connection: Redis, writer: RecordWriter, options: Options, stop: threading.Event | None = None
+    ) -> None:
         super().__init__(
             connection, options.queue, writer.name, options.default_result_ttl_s, options.allowed_callbacks
         )
@@ -82,7 +82,7 @@ class RecorderWorker(RQWorker):
         self._writer = writer
         self._intake = Intake(connection, options.queue, self.name, options.batch_size)
         self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
         self._recover_at = 0.0
         self._trouble = ""
         self._summary_problem = self._latest_problem = str(None)
@@ -98,12 +98,6 @@ class RecorderWorker(RQWorker):
             self._stop.set()
             pulse.join(timeout=RENEW_INTERVAL_S)
             self._leave()
-
-    def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:
-        """Finish the batch in hand and end `run`."""
-        self._stop.set()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second request doesn't wait
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _loop(self, *, burst: bool) -> None:
         failures = 0
@@ -325,6 +319,9 @@ class RecorderWorker(RQWorker):
 
     def _leave(self) -> None:
         """Give back what is in hand and be gone from Redis, if Redis is there."""
+        if self._trouble.startswith("Redis"):
+            log.warning("left without telling Redis", reason=self._trouble)
+            return
         try:
             self._intake.leave()
             self.disappear()

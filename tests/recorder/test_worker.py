@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -22,7 +23,8 @@ from typing import Any, TypeVar
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Queue
+from rq import Queue, Repeat
+from rq.command import send_shutdown_command
 from rq.job import Job, JobStatus
 from rq.results import Result
 from rq.serializers import JSONSerializer
@@ -511,3 +513,101 @@ def test_a_payload_that_keeps_the_interpreter_busy_for_ever_ends_the_recorder(
     assert ended.returncode == 1
     assert "Timeout" in ended.stderr
     assert connection.lrange(connection.keys("rq:recorder:recorder:taken:*")[0], 0, -1) == [job.id.encode()]
+
+
+def test_one_jobs_odd_fields_and_keys_do_not_hold_up_the_others(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    odd = [
+        enqueue_result(result("huge ttl"), connection=connection, result_ttl=10**16),
+        enqueue_result(result("results key taken"), connection=connection),
+        enqueue_result(result("executions key taken"), connection=connection, repeat=Repeat(times=1, interval=60)),
+        enqueue_result(result("huge timeout"), connection=connection, repeat=Repeat(times=1), timeout=10**30),
+        enqueue_result(result("no number"), connection=connection),
+    ]
+    connection.set(f"rq:results:{odd[1].id}", "not a stream")
+    connection.set(f"rq:executions:{odd[2].id}", "not a sorted set")
+    connection.hset(odd[4].key, mapping={"result_ttl": "soon", "timeout": "later", "status": "?", "created_at": "?"})
+    connection.set("rq:job:no-hash", "not a hash")
+    connection.rpush("rq:queue:recorder", "no-hash", b"\xff\xfe")
+    good = [enqueue_result(result(f"good{number}"), connection=connection) for number in range(20)]
+    burst(redis_url, tmp_path)
+    assert all(finished(job) for job in good)
+    assert {path.name for path in (tmp_path / "daily/2025-02-17/scrapers/nyc").iterdir()} >= {
+        "huge%20ttl.json",
+        "results%20key%20taken.json",
+        "executions%20key%20taken.json",
+        "huge%20timeout.json",
+        "no%20number.json",
+    }
+    assert_nothing_is_left_over(tmp_path, connection)
+    assert_summaries_are_exact(tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_recording_puts_that_result_away_and_no_other(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    obstacle = tmp_path / "daily/2025-02-17/scrapers/nyc/j1.json"
+    obstacle.mkdir(parents=True)
+    jobs = [enqueue_result(result(f"j{number}"), connection=connection) for number in range(3)]
+    burst(redis_url, tmp_path)
+    assert [finished(job) for job in jobs] == [True, False, True]
+    (kept,) = tmp_path.glob("quarantine/*/*.json")
+    entry = json.loads(kept.read_bytes())
+    assert entry["reason"] == f"something that is no file stands at {obstacle}"
+    assert json.loads(base64.b64decode(entry["payload"]["base64"]))["job_id"] == "j1"
+
+
+def test_a_summary_that_can_not_be_written_holds_up_no_recording_and_no_other_day(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    in_the_way = tmp_path / "daily/2025-02-17/summary.json"
+    in_the_way.mkdir(parents=True)
+    with killed_at_the_end(recorder_process(redis_url, tmp_path)) as process:
+        job = enqueue_result(result("one"), connection=connection)
+        other = enqueue_result(result("two", job={**FIRST, "created_at": "2025-02-18"}), connection=connection)
+        eventually(lambda: finished(job) and finished(other))
+        eventually((tmp_path / "daily/2025-02-18/summary.json").exists)
+        assert process.stderr is not None
+        assert any("summary is behind" in process.stderr.readline() for _ in range(10))
+        in_the_way.rmdir()
+        eventually(in_the_way.is_file)
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    assert_summaries_are_exact(tmp_path)
+
+
+def test_quarantine_keeps_what_it_takes_to_enqueue_the_job_again(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    job = enqueue_result({"no": "job_id"}, connection=connection, result_ttl=60, meta={"who": b"\xff"})
+    before: dict[bytes, bytes] = connection.hgetall(job.key)  # type: ignore[assignment]
+    burst(redis_url, tmp_path)
+    (kept,) = tmp_path.glob("quarantine/*/*.json")
+    entry = json.loads(kept.read_bytes())
+    assert base64.b64decode(entry["payload"]["base64"]) == before.pop(b"data")
+    fields = {
+        name.encode(): value.encode() if isinstance(value, str) else base64.b64decode(value["base64"])
+        for name, value in entry["job"].items()
+    }
+    assert fields == before
+
+
+def test_sigterm_ends_a_recorder_that_waits_for_its_folder(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with killed_at_the_end(recorder_process(redis_url, tmp_path / "file" / "below")) as process:
+        assert process.stderr is not None
+        assert "waiting" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+
+def test_nonsense_among_the_workers_commands_does_not_end_its_listening(
+    running: subprocess.Popen[str], connection: Redis
+) -> None:
+    (worker,) = workers(connection)
+    connection.publish(f"rq:pubsub:{worker.name}", b"\xffnonsense")
+    assert running.stderr is not None
+    assert "unreadable command" in running.stderr.readline()
+    send_shutdown_command(connection, worker.name)
+    assert running.wait(timeout=20) == 0

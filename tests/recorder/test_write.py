@@ -728,3 +728,17 @@ def test_writers_have_names_of_their_own() -> None:
     names = {writer_name() for _ in range(100)}
     assert len(names) == 100
     assert all(str(os.getpid()) in name and "/" not in name and "." not in name for name in names)
+
+
+def test_a_batch_that_failed_half_way_is_in_the_summary_after_a_clean_end(tmp_path: Path) -> None:
+    latest_day = tmp_path / "daily" / "2025-02-17"
+    writer = RecordWriter(str(tmp_path))
+    job = {"created_at": "2025-02-17T06:46:23Z", "metadata": {"scraper_id": "nyc"}}
+    batch = [writer.stage({"job_id": f"j{number}", "job": job, "result": 1}) for number in range(3)]
+    os.unlink(batch[2].staged.temporary) if batch[2].staged.written.result() is None else None
+    with pytest.raises(StorageError):
+        writer.commit(batch)
+    assert len(list(latest_day.glob("scrapers/nyc/*.json"))) == 2
+    writer.close()
+    assert json.loads((latest_day / "summary.json").read_bytes())["total_jobs"] == 2
+    assert os.readlink(tmp_path / "latest") == "daily/2025-02-17"
