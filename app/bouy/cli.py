@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from app.bouy import checks, demo, shell
 from app.bouy.demo_view import Progress, report_document, say_report
@@ -29,9 +32,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _DEFAULT_LOG_LINES = 100
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 _REST = {"allow_interspersed_args": False, "ignore_unknown_options": True}
-_Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", show_default=False)]
+_Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE...]", hidden=True)]
+_Service = Annotated[str, typer.Argument(metavar="SERVICE", hidden=True)]
+
+
+class _Command(TyperCommand):
+    """A command whose usage line has its arguments as their metavars say, without Typer's own brackets."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [parameter for parameter in self.params if isinstance(parameter, TyperArgument)]
+        return [self.options_metavar or "", *(argument.metavar or "" for argument in arguments)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,13 @@ class Bouy:
         return Fleet(self.site, notify=complain)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        with open(ROOT / "pyproject.toml", "rb") as file:
+            print(f"bouy {tomllib.load(file)['project']['version']}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
 def bouy(
     context: typer.Context,
@@ -56,13 +80,16 @@ def bouy(
     state: Annotated[
         Path,
         typer.Option(
-            "--state", metavar="DIR", help="Where the fleet keeps sockets, logs and Redis data.", show_default=".bouy"
+            "--state", metavar="DIR", help="Keep logs and Redis data there.  [default: .bouy]", show_default=False
         ),
     ] = ROOT / ".bouy",
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_say_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Run the recorder and what it needs as processes of this machine.
 
-    Services: cache (Redis), recorder; and app, the project's environment, for exec.
+    Services: cache (Redis) and recorder; for exec also app, the project.
     """
     environ = context.obj
     site = Site(ROOT, state.resolve(), environ)
@@ -71,7 +98,7 @@ def bouy(
         print(context.get_help())
 
 
-@app.command()
+@app.command(cls=_Command)
 def recorder(
     context: typer.Context,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached to it; Ctrl-C stops it.")] = False,
@@ -80,7 +107,7 @@ def recorder(
     me: Bouy = context.obj
     load_settings()  # what the recorder could not use is better said here
     if foreground:
-        _foreground(me)
+        shell.foreground(me.fleet, "recorder")
     *_, outcome = me.fleet.up(["recorder"])
     settings = me.fleet.settings()
     log = str(me.fleet.log("recorder"))
@@ -89,9 +116,9 @@ def recorder(
     me.output.document({**asdict(outcome), "redis_url": url, "output_dir": outcome.address, "log": log})
 
 
-@app.command()
+@app.command(cls=_Command)
 def up(context: typer.Context, services: _Services = None) -> None:
-    """Start services and what they need; all of them if none is named."""
+    """Start services (cache, recorder) and what they need, or all."""
     me: Bouy = context.obj
     names = _known(services or SERVICES)
     load_settings()
@@ -101,9 +128,9 @@ def up(context: typer.Context, services: _Services = None) -> None:
     me.output.document([asdict(outcome) for outcome in outcomes])
 
 
-@app.command()
+@app.command(cls=_Command)
 def down(context: typer.Context, services: _Services = None) -> None:
-    """Stop services; all of them if none is named."""
+    """Stop services (cache, recorder), or all."""
     me: Bouy = context.obj
     stopped = me.fleet.down(_known(services or SERVICES))
     for name in stopped:
@@ -113,7 +140,7 @@ def down(context: typer.Context, services: _Services = None) -> None:
     me.output.document({"stopped": stopped})
 
 
-@app.command()
+@app.command(cls=_Command)
 def ps(context: typer.Context) -> None:
     """Show the services and their state."""
     me: Bouy = context.obj
@@ -122,39 +149,44 @@ def ps(context: typer.Context) -> None:
     me.output.document([asdict(status) | {"since": _since(status)} for status in statuses])
 
 
-@app.command()
+@app.command(cls=_Command)
 def logs(
     context: typer.Context,
-    service: str,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is logged from now on.")] = False,
-    tail: Annotated[int, typer.Option("--tail", min=0, help="How many lines to begin with.")] = _DEFAULT_LOG_LINES,
+    service: _Service,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is logged later.")] = False,
+    tail: Annotated[
+        int, typer.Option("--tail", metavar="N", min=0, help="Show the last N lines.")
+    ] = _DEFAULT_LOG_LINES,
 ) -> None:
-    """Show a service's log."""
+    """Show the log of a service (cache or recorder)."""
     me: Bouy = context.obj
     (name,) = _known([service])
     shell.tail(me.fleet, name, tail, follow)
 
 
-@app.command("exec", context_settings=_REST)
+@app.command("exec", cls=_Command, context_settings=_REST)
 def execute(
     context: typer.Context,
-    service: str,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND...")],
+    service: _Service,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", hidden=True)],
 ) -> None:
-    """Run a command in the checkout, with the fleet's settings and Redis."""
+    """Run a command in the checkout, as a service (or app) would.
+
+    It has the fleet's settings, its Python and its Redis tools.
+    """
     me: Bouy = context.obj
     _known([service], APP)
     shell.execute(me.fleet, command)
 
 
-@app.command("demo")
+@app.command("demo", cls=_Command)
 def demonstrate(
     context: typer.Context,
     count: Annotated[
-        int | None, typer.Option("--count", min=1, help="How many results.  [default: 200, with --from: all]")
+        int | None, typer.Option("--count", metavar="N", min=1, help="How many.  [default: 200, with --from: all]")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Take recorded JSON files instead of generated ones.")
+        Path | None, typer.Option("--from", metavar="DIR", help="Take recorded JSON files instead of made-up ones.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave Redis and the recorder running.")] = False,
 ) -> None:
@@ -179,18 +211,39 @@ def demonstrate(
     raise typer.Exit(0 if report.complete else 1)
 
 
-@app.command("test", context_settings=_REST)
+@app.command("test", cls=_Command, context_settings=_REST)
 def run_tests(
     context: typer.Context,
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[PYTEST_ARGS]...", show_default=False)] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[PYTEST_ARGS...]", hidden=True)] = None,
 ) -> None:
-    """Run all checks: ruff, mypy and pytest."""
+    """Run all checks: ruff, mypy and pytest, which gets PYTEST_ARGS."""
     me: Bouy = context.obj
     raise typer.Exit(checks.run_checks(me.site.root, me.site.environ, arguments or (), me.output))
 
 
 def main(environ: dict[str, str]) -> int:
     """Run the command line; an error becomes one line on standard error and its exit code."""
+    interruptible = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    problem = None
+    try:
+        if interruptible:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = _run(environ)
+    except KeyboardInterrupt:
+        code = 130
+    except OSError as error:
+        code, problem = 1, error
+    finally:
+        if interruptible:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter ends
+    if unwritten := _flush():
+        code, problem = code or 1, unwritten
+    if problem and not isinstance(problem, BrokenPipeError):  # the reader of a pipe has seen enough
+        complain(f"{problem.strerror or problem}" + (f": {problem.filename}" if problem.filename else ""))
+    return code
+
+
+def _run(environ: dict[str, str]) -> int:
     try:
         code = app(prog_name="bouy", standalone_mode=False, obj=environ)
     except RecorderError as error:
@@ -199,24 +252,18 @@ def main(environ: dict[str, str]) -> int:
     except typer.TyperException as error:
         complain(f"{error.format_message()} (see ./bouy --help)")
         return error.exit_code
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-        return 1
     return code if isinstance(code, int) else 0
 
 
-def _foreground(me: Bouy) -> None:
-    fleet = me.fleet
-    fleet.up(SERVICES["recorder"].needs)
-    running = next(status for status in fleet.status() if status.service == "recorder")
-    if running.pid:
-        raise UsageError(
-            f"the recorder already runs in the background (pid {running.pid})", hint="first ./bouy down recorder"
-        )
-    shell.foreground(fleet, "recorder")
+def _flush() -> OSError | None:
+    """Write what is left for standard output; at the interpreter's end that could only fail with noise."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = "standard output"
+        return error
+    return None
 
 
 def _results(source: Path | None, count: int | None) -> tuple[int, Iterable[dict[str, Any]]]:
@@ -242,7 +289,7 @@ def _sentence(outcome: Outcome) -> str:
     words = {
         "started": "started",
         "restarted": f"restarted, because {outcome.reason}",
-        "unchanged": "is already running",
+        "unchanged": "is already running" + (f" {outcome.reason}" if outcome.reason else ""),
         "replaced": f"not started: {outcome.reason}, so that Redis is used",
     }[outcome.action]
     return f"{outcome.service} {words}" + (f" (pid {outcome.pid})" if outcome.pid else "")

@@ -12,6 +12,7 @@ from rich.progress import Progress as RichProgress
 from app.bouy.demo import Report, read_summary
 from app.bouy.output import Output
 from app.store.layout import Layout
+from app.store.timestamps import format_timestamp, parse_timestamp
 
 _LINE_INTERVAL_S = 2.0
 _DAYS_SHOWN = 5
@@ -81,12 +82,17 @@ def _say_day(output: Output, layout: Layout, day: str) -> None:
     summary = read_summary(layout, day)
     scrapers = summary.get("scrapers", {})
     rows = [
-        (name, str(entry["count"]), entry["first_job"], entry["last_job"])
+        (name, str(entry["count"]), _whole_seconds(entry["first_job"]), _whole_seconds(entry["last_job"]))
         for name, entry in sorted(scrapers.items(), key=lambda item: -item[1]["count"])
     ]
     output.say("")
     output.say(f"summary of {day}")
     output.table(("SCRAPER", "JOBS", "FIRST", "LAST"), [*rows, ("all", str(summary.get("total_jobs", 0)), "", "")])
+
+
+def _whole_seconds(timestamp: str) -> str:
+    moment = parse_timestamp(timestamp)
+    return format_timestamp(moment.replace(microsecond=0)) if moment else timestamp
 
 
 def _say_failures(output: Output, report: Report) -> None:

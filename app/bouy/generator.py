@@ -216,13 +216,6 @@ def _answer(rng: random.Random, place: dict[str, Any], prompt_length: int) -> di
 
 
 def _organization(place: dict[str, Any]) -> dict[str, Any]:
-    schedule = {
-        "freq": "WEEKLY",
-        "byday": ",".join(place["days"]),
-        "opens_at": place["opens"],
-        "closes_at": place["closes"],
-        "description": place["notes"],
-    }
     address = {
         "id": "addr_1",
         "location_id": "loc_1",
@@ -242,13 +235,31 @@ def _organization(place: dict[str, Any]) -> dict[str, Any]:
         "addresses": [address],
         "languages": [{"name": "English", "code": "en"}],
     }
+    return {
+        "id": "org_1",
+        "name": place["name"],
+        "description": f"{place['name']} gives out food in {place['city']}, {place['state']}.",
+        "phones": [{"number": place["phone"], "type": "voice", "languages": [{"name": "English"}]}],
+        "locations": [location],
+        "services": [_service(place)],
+    }
+
+
+def _service(place: dict[str, Any]) -> dict[str, Any]:
+    schedule = {
+        "freq": "WEEKLY",
+        "byday": ",".join(place["days"]),
+        "opens_at": place["opens"],
+        "closes_at": place["closes"],
+        "description": place["notes"],
+    }
     contact = {
         "name": place["contact"],
         "title": "Coordinator",
         "email": place["email"],
         "phones": [{"number": place["phone"], "type": "voice"}],
     }
-    service = {
+    return {
         "id": "svc_1",
         "name": f"Food at {place['name']}",
         "description": place["notes"],
@@ -258,14 +269,6 @@ def _organization(place: dict[str, Any]) -> dict[str, Any]:
         "required_documents": [{"document": document} for document in place["documents"]],
         "schedules": [schedule],
         "contacts": [contact],
-    }
-    return {
-        "id": "org_1",
-        "name": place["name"],
-        "description": f"{place['name']} gives out food in {place['city']}, {place['state']}.",
-        "phones": [{"number": place["phone"], "type": "voice", "languages": [{"name": "English"}]}],
-        "locations": [location],
-        "services": [service],
     }
 
 

@@ -60,7 +60,7 @@ class Status:
 
     service: str
     state: str
-    """running, running (foreground), restarting (after a crash), stopping, stopped, or orphaned (supervisord is gone)"""
+    """running, running (foreground), restarting (after a crash), stopping, stopped, orphaned (supervisord is gone)"""
     since: int | None = None
     """Seconds since 1970."""
     pid: int | None = None
@@ -184,12 +184,12 @@ class Fleet:
         launch = service.launch(self.site, self.launches())
         reason = _changes(last.settings, launch.settings) if last else None
         if attached := self._foreground().get(service.name):
-            if last is None or reason:
+            if reason:
                 raise UsageError(
                     f"the {service.name} runs in the foreground (pid {attached.pid}); {reason}",
                     hint=f"first ./bouy down {service.name}",
                 )
-            return self._outcome(service, "unchanged", "in the foreground", last, attached.pid)
+            return self._outcome(service, "unchanged", "in the foreground", last or launch, attached.pid)
         service.check(launch)  # before a running one is stopped
         if last and process.alive and not reason:
             return self._outcome(service, "unchanged", None, last, self._await_ready(service, last, 0))
@@ -305,7 +305,7 @@ class Fleet:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other commands from changing the fleet; the lock ends with the process too, or when it becomes another."""
+        """Keep other commands from changing the fleet; it ends when the process becomes another program, too."""
         self.make_folders()
         with open(self.site.state / "lock", "w") as lock:
             try:
@@ -318,12 +318,12 @@ class Fleet:
 
 def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str | None:
     """What changed from one set of settings to another, in words that can be shown; None if nothing did."""
-    changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-    shown = [
-        f"{name} changed: {without_password(old.get(name, 'unset'))} -> {without_password(new.get(name, 'unset'))}"
-        for name in changed
-    ]
-    return "; ".join(shown) or None
+    changes = []
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            before, after = (without_password(settings.get(name, "unset")) for settings in (old, new))
+            changes.append(f"{name} changed" + (f": {before} -> {after}" if before != after else ""))
+    return "; ".join(changes) or None
 
 
 def _status(name: str, process: Process, address: str | None) -> Status:

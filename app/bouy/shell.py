@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from redis.connection import Connection, SSLConnection, parse_url
+
 from app.bouy import environment
 from app.bouy.local import Fleet
 from app.bouy.services import DEFAULT_OUTPUT_DIR, SERVICES, redis_program
@@ -17,38 +19,51 @@ from app.store.errors import RecorderError, UsageError
 _REDIS_CLI = """\
 #!/bin/sh
 # redis-cli, connected to the Redis of this fleet.
-[ -n "${{REDIS_URL:-}}" ] || {{ echo "redis-cli: the cache isn't running: start it with ./bouy up cache" >&2; exit 1; }}
-case $REDIS_URL in
-    unix://*) path=${{REDIS_URL#unix://}}; exec {program} -s "${{path%%\\?*}}" "$@" ;;
-    *) exec {program} --no-auth-warning -u "$REDIS_URL" "$@" ;;
-esac
+[ -n "${{BOUY_REDIS_CLI:-}}" ] || {{
+    echo "redis-cli: the cache isn't running: start it with ./bouy up cache" >&2
+    exit 1
+}}
+eval "set -- $BOUY_REDIS_CLI "'"$@"'
+exec {program} "$@"
 """
+_TLS_OPTIONS = {"ssl_ca_certs": "--cacert", "ssl_certfile": "--cert", "ssl_keyfile": "--key"}
 
 
 class CommandNotFoundError(RecorderError):
-    """The command to run doesn't exist, or isn't a program."""
+    """The command to run doesn't exist."""
 
     exit_code = 127
+
+
+class NotExecutableError(RecorderError):
+    """The command to run is there, but can't be run."""
+
+    exit_code = 126
 
 
 def execute(fleet: Fleet, command: Sequence[str]) -> NoReturn:
     """Become a command, run in the checkout with the fleet's settings."""
     site = fleet.site
-    variables = {**site.environ, **fleet.settings(), "PATH": environment.search_path(site.environ, _tools(fleet))}
+    settings = fleet.settings()
+    variables = {**site.environ, **settings, "PATH": environment.search_path(site.environ, _tools(fleet))}
+    variables.pop("REDISCLI_AUTH", None)  # the caller's, for some other Redis
+    variables |= redis_cli_variables(settings.get("REDIS_URL"))
     variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
     _become(site.root, command, variables)
 
 
 def foreground(fleet: Fleet, name: str) -> NoReturn:
-    """Become a service, attached to the terminal."""
-    launch = SERVICES[name].launch(fleet.site, fleet.launches())
-    SERVICES[name].check(launch)
-    variables = {**fleet.site.environ, **launch.settings, "PATH": environment.search_path(fleet.site.environ)}
-    _become(Path(launch.directory), launch.command, variables)
+    """Become a service, attached to the terminal; what it needs is started."""
+    fleet.up(SERVICES[name].needs)
+    with fleet.lock():
+        launch, variables = fleet.attach(name)
+        variables["PATH"] = environment.search_path(fleet.site.environ)
+        _become(Path(launch.directory), launch.command, variables)
 
 
 def tail(fleet: Fleet, name: str, lines: int, follow: bool) -> NoReturn:
     """Become `tail` on a service's log."""
+    fleet.check_state()
     log = fleet.log(name)
     if not log.exists():
         raise RecorderError(f"{name} has no log yet", hint=f"start it with ./bouy up {name}")
@@ -57,17 +72,45 @@ def tail(fleet: Fleet, name: str, lines: int, follow: bool) -> NoReturn:
     _become(fleet.site.root, ["tail", "-n", str(lines), *options, str(log)], variables)
 
 
+def redis_cli_variables(url: str | None) -> dict[str, str]:
+    """What the fleet's `redis-cli` takes from its environment: options to connect by, as shell words, and the password.
+
+    A password among the arguments could be seen by every user of the machine.
+    """
+    if not url:
+        return {"BOUY_REDIS_CLI": ""}
+    try:
+        parts = parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise UsageError(f"REDIS_URL can't be used: {error}") from None
+    if path := parts.get("path"):
+        options = ["-s", path]
+    else:
+        options = ["-h", parts.get("host", "localhost"), "-p", str(parts.get("port", 6379))]
+    options += ["-n", str(parts.get("db", 0))]
+    if username := parts.get("username"):
+        options += ["--user", username]
+    if issubclass(parts.get("connection_class", Connection), SSLConnection):
+        options += ["--tls"] + (["--insecure"] if parts.get("ssl_cert_reqs") == "none" else [])
+        for name, option in _TLS_OPTIONS.items():
+            options += [option, parts[name]] if name in parts else []
+    password = parts.get("password")
+    return {"BOUY_REDIS_CLI": shlex.join(options)} | ({"REDISCLI_AUTH": password} if password else {})
+
+
 def _become(folder: Path, command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
     if not command:
         raise UsageError("no command given", hint="for example ./bouy exec app python -V")
     os.chdir(folder)
     program = shutil.which(command[0], path=variables["PATH"])
     if program is None:
+        if os.path.isdir(command[0]) or shutil.which(command[0], os.F_OK, variables["PATH"]):
+            raise NotExecutableError(f"not executable: {command[0]}")
         raise CommandNotFoundError(f"no such command: {command[0]}")
     try:
         os.execve(program, list(command), dict(variables))  # noqa: S606  no shell is wanted
     except OSError as error:
-        raise CommandNotFoundError(f"can't run {command[0]}: {error.strerror}") from error
+        raise NotExecutableError(f"can't run {command[0]}: {error.strerror}") from error
 
 
 def _tools(fleet: Fleet) -> Path:

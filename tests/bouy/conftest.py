@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Bench:
     """A place for one fleet, and bouy's command line for it."""
 
     folder: Path
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def state(self) -> Path:
@@ -65,12 +66,28 @@ class Bench:
         assert "Traceback" not in done.stderr
         return done
 
+    def popen(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """bouy, going on beside the test; ended with it."""
+        process = subprocess.Popen(
+            self.command(*arguments),
+            env={**self.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
     def json(self, *arguments: str, code: int = 0, **variables: str) -> Any:
         return json.loads(self.bouy("--json", *arguments, code=code, **variables).stdout)
 
     def running(self) -> list[str]:
         """The services, and supervisord, of which a process is there, whoever looks after it."""
-        return sorted(name for name, _ in marked_processes(self.state))
+        return sorted(marked.service for marked in marked_processes(self.state))
+
+    def pids(self) -> dict[str, int]:
+        """The pid of each of them."""
+        return {marked.service: marked.process.pid for marked in marked_processes(self.state)}
 
 
 @pytest.fixture
@@ -102,6 +119,10 @@ def _bench(folder: Path) -> Iterator[Bench]:
     try:
         yield bench
     finally:
+        for process in bench.processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
         for state in (bench.state, bench.state / "demo"):
             if state.exists():
                 Fleet(Site(ROOT, state, {})).down(list(SERVICES))

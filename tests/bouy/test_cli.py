@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from redis import Redis
 
+from app.bouy.shell import redis_cli_variables
 from app.bouy.supervision import marked_processes
 from tests.bouy.conftest import ROOT, Bench
 
@@ -46,6 +51,61 @@ def test_an_unusable_setting_is_named_before_anything_starts(bench: Bench) -> No
     done = bench.bouy("recorder", code=2, RECORDER_BATCH_SIZE="many")
     assert "RECORDER_BATCH_SIZE" in done.stderr
     assert bench.running() == []
+
+
+@pytest.mark.parametrize("command", ["up", "ps", "logs cache", "down", "exec app true"])
+@pytest.mark.parametrize("state", ["file", "file/below"])
+def test_a_state_folder_that_is_none_is_an_error(tmp_path: Path, command: str, state: str) -> None:
+    (tmp_path / "file").touch()
+    bench = Bench(tmp_path)
+    done = bench.bouy("--state", str(tmp_path / state), *command.split(), code=2)
+    assert done.stderr.startswith(f"bouy: not a state folder of bouy's: {tmp_path / state}")
+
+
+@pytest.mark.parametrize(("unbuffered", "where"), [("", ": standard output"), ("1", "")])
+@pytest.mark.parametrize("arguments", [("ps",), ("--json", "ps"), ("--help",)])
+def test_a_full_standard_output_is_one_line(
+    bench: Bench, arguments: tuple[str, ...], unbuffered: str, where: str
+) -> None:
+    environ = {**bench.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(bench.command(*arguments), env=environ, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, f"bouy: No space left on device{where}\n")
+
+
+def test_ctrl_c_while_bouy_is_still_importing_is_quiet(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    environ = {**bench.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(bench.command("ps"), env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("", "bouy [OPTIONS] COMMAND [ARGS]..."),
+        ("recorder", "bouy recorder [OPTIONS]"),
+        ("up", "bouy up [OPTIONS] [SERVICE...]"),
+        ("down", "bouy down [OPTIONS] [SERVICE...]"),
+        ("ps", "bouy ps [OPTIONS]"),
+        ("logs", "bouy logs [OPTIONS] SERVICE"),
+        ("exec", "bouy exec [OPTIONS] SERVICE COMMAND..."),
+        ("demo", "bouy demo [OPTIONS]"),
+        ("test", "bouy test [OPTIONS] [PYTEST_ARGS...]"),
+    ],
+)
+def test_help_shows_the_usage_and_whole_lines(bench: Bench, command: str, usage: str) -> None:
+    shown = bench.bouy(*command.split(), "-h").stdout
+    assert shown == bench.bouy(*command.split(), "--help").stdout
+    assert shown.startswith(f"Usage: {usage}\n")
+    assert "...\n" not in shown.partition("\n")[2], "a cut-off line"
+    assert "<" not in shown
+    assert "(.bouy)" not in shown
+
+
+def test_the_version_is_the_projects(bench: Bench) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert bench.bouy("--version").stdout == f"bouy {project['version']}\n"
 
 
 def test_without_a_command_the_help_is_shown(bench: Bench) -> None:
@@ -92,13 +152,10 @@ def test_logs_shows_the_last_lines_with_options_before_or_after_the_service(runn
     assert running.bouy("logs", "recorder").stdout == log
     assert running.bouy("logs", "recorder", "--tail", "0").stdout == ""
     assert running.bouy("logs", "--tail", "1", "cache").stdout.count("\n") == 1
-    following = subprocess.Popen(
-        running.command("logs", "-f", "recorder"), env=running.environ, stdout=subprocess.PIPE, text=True
-    )
+    following = running.popen("logs", "-f", "recorder")
     assert following.stdout is not None
-    with following.stdout:
-        assert following.stdout.readline() in log
-        following.send_signal(signal.SIGINT)
+    assert following.stdout.readline() in log
+    following.send_signal(signal.SIGINT)
     assert following.wait() == -signal.SIGINT
 
 
@@ -107,7 +164,7 @@ def test_a_service_that_never_ran_has_no_log(bench: Bench) -> None:
 
 
 def test_exec_reaches_the_fleets_redis_by_its_tools_and_by_redis_url(running: Bench) -> None:
-    assert running.bouy("exec", "cache", "redis-cli", "ping").stdout == "PONG\n"
+    assert running.bouy("exec", "cache", "redis-cli", "ping", REDISCLI_AUTH="other").stdout == "PONG\n"
     script = "import os, redis; print(redis.Redis.from_url(os.environ['REDIS_URL']).ping(), os.environ['OUTPUT_DIR'])"
     assert running.bouy("exec", "app", "python", "-c", script).stdout == f"True {running.output_dir}\n"
     assert "v=" in running.bouy("exec", "app", "redis-server", "--version").stdout
@@ -138,6 +195,50 @@ def test_exec_of_an_unknown_command_is_one_line_and_127(running: Bench) -> None:
     assert running.bouy("exec", "app", "no-such-program", code=127).stderr == "bouy: no such command: no-such-program\n"
 
 
+def test_exec_of_what_is_no_program_is_one_line_and_126(running: Bench) -> None:
+    for name in ("./README.md", "./app"):
+        assert running.bouy("exec", "app", name, code=126).stderr == f"bouy: not executable: {name}\n"
+
+
+@pytest.mark.parametrize("user", ["", "default"])
+def test_redis_cli_gives_the_password_but_not_among_its_arguments(
+    bench: Bench, connection: Redis, redis_url: str, user: str
+) -> None:
+    password = "p w'\"$(x)`@:/?#&%*"  # noqa: S105  made up
+    netloc = f"//{user}:{quote(password, safe='')}@"
+    connection.config_set("requirepass", password)
+    connection.auth(password)
+    try:
+        url = redis_url.replace("//", netloc).replace("/0", "/3")
+        asked = bench.bouy("exec", "cache", "redis-cli", "set", "a b", "c '$x\" d", REDIS_URL=url)
+        assert asked.stdout + asked.stderr == "OK\n"
+        script = "redis-cli blpop nothing 0 & sleep 0.3; tr '\\0' ' ' </proc/$!/cmdline; kill $!"
+        arguments = bench.bouy("exec", "cache", "bash", "-c", script, REDIS_URL=url).stdout
+        assert "-n 3" in arguments
+        assert "blpop" in arguments
+        assert "p w" not in arguments
+        assert "p%20w" not in arguments
+    finally:
+        connection.config_set("requirepass", "")
+    connection.select(3)
+    assert connection.get("a b") == b"c '$x\" d"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "password"),
+    [
+        ("redis://host", "-h host -p 6379 -n 0", ""),
+        ("redis://me:a%20b@[::1]:7/2", "-h ::1 -p 7 -n 2 --user me", "a b"),
+        ("unix://:pw@/a%20b?db=1", "-s '/a b' -n 1", "pw"),
+        ("rediss://h?password=x&ssl_ca_certs=c", "-h h -p 6379 -n 0 --tls --cacert c", "x"),
+        ("rediss://h?ssl_cert_reqs=none", "-h h -p 6379 -n 0 --tls --insecure", ""),
+        (None, "", ""),
+    ],
+)
+def test_redis_cli_connects_as_the_url_says(url: str | None, options: str, password: str) -> None:
+    assert redis_cli_variables(url) == {"BOUY_REDIS_CLI": options} | ({"REDISCLI_AUTH": password} if password else {})
+
+
 def test_redis_cli_without_a_running_cache_does_not_ask_somebody_elses(bench: Bench) -> None:
     assert "the cache isn't running" in bench.bouy("exec", "cache", "redis-cli", "ping", code=1).stderr
 
@@ -163,16 +264,50 @@ def test_up_cache_with_redis_url_says_that_this_one_is_used(bench: Bench, runnin
     assert bench.running() == []
 
 
-def test_the_recorder_in_the_foreground_ends_with_ctrl_c(bench: Bench, eventually: Eventually) -> None:
-    recorder = subprocess.Popen(
-        bench.command("recorder", "--foreground"), env=bench.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+def in_foreground(bench: Bench, **variables: str) -> subprocess.Popen[str]:
+    recorder = bench.popen("recorder", "--foreground", **variables)
+    assert recorder.stderr is not None
+    assert "ready" in recorder.stderr.readline()
+    return recorder
+
+
+def test_the_recorder_in_the_foreground_is_one_of_the_fleet_and_ends_with_ctrl_c(bench: Bench) -> None:
+    recorder = in_foreground(bench)
+    _, shown = bench.json("ps")
+    assert (shown["state"], shown["pid"], shown["address"]) == (
+        "running (foreground)",
+        recorder.pid,
+        str(bench.output_dir),
     )
-    assert recorder.stdout is not None
-    with recorder.stdout:
-        assert b"ready" in recorder.stdout.readline()
-        assert bench.running() == ["cache", "supervisord"]
-        recorder.send_signal(signal.SIGINT)
-        assert recorder.wait() == 0
+    assert shown["since"]
+    assert f"is already running in the foreground (pid {recorder.pid})" in bench.bouy("recorder").stdout
+    assert "already runs in the foreground" in bench.bouy("recorder", "--foreground", code=2).stderr
+    other = bench.bouy("up", code=2, OUTPUT_DIR=f"{bench.folder}/other").stderr
+    assert f"OUTPUT_DIR changed: {bench.output_dir} -> {bench.folder}/other" in other
+    assert bench.running() == ["cache", "recorder", "supervisord"]
+    recorder.send_signal(signal.SIGINT)
+    assert recorder.wait() == 0
+    assert bench.json("ps")[1]["state"] == "stopped"
+
+
+def test_down_stops_the_recorder_in_the_foreground(bench: Bench) -> None:
+    recorder = in_foreground(bench)
+    assert bench.bouy("down", "recorder").stdout == "recorder stopped\n"
+    assert recorder.wait() == 0
+    assert bench.running() == ["cache", "supervisord"]
+    recorder = in_foreground(bench)
+    assert bench.json("down") == {"stopped": ["recorder", "cache"]}
+    assert recorder.wait() == 0
+
+
+def test_up_leaves_a_recorder_in_the_foreground_with_the_users_own_redis_alone(bench: Bench, redis_url: str) -> None:
+    recorder = in_foreground(bench, REDIS_URL=redis_url)
+    assert bench.running() == ["recorder"]
+    assert [one["action"] for one in bench.json("up", REDIS_URL=redis_url)] == ["replaced", "unchanged"]
+    assert [one["action"] for one in bench.json("up", "cache")] == ["started"]
+    assert recorder.poll() is None
+    assert bench.json("down") == {"stopped": ["recorder", "cache"]}
+    assert recorder.wait() == 0
 
 
 def test_the_recorder_in_the_foreground_is_refused_while_one_runs(running: Bench) -> None:
@@ -199,6 +334,7 @@ def test_demo_records_generated_results_and_stops_its_fleet(bench: Bench) -> Non
     done = bench.bouy("demo", "--count", "60")
     assert "recorded 59 of 60 results" in done.stdout
     assert "harbor_county_pantries" in done.stdout
+    assert not re.search(r"\d:\d\d\.\d", done.stdout), "times in whole seconds"
     assert "the result has no job_id; kept in " in done.stdout
     (day,) = (bench.output_dir / "daily").iterdir()
     summary = json.loads((day / "summary.json").read_text())
@@ -237,13 +373,11 @@ def test_demo_with_a_folder_without_recordings_is_an_error(bench: Bench, tmp_pat
 
 
 def test_demo_stops_its_fleet_on_ctrl_c(bench: Bench, eventually: Eventually) -> None:
-    demo = subprocess.Popen(
-        bench.command("demo", "--count", "100000"), env=bench.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    demo = bench.popen("demo", "--count", "100000")
     eventually(lambda: list(bench.output_dir.rglob("*.json")))
     demo.send_signal(signal.SIGINT)
     _, errors = demo.communicate(timeout=30)
-    assert (demo.returncode, errors) == (130, b"")
+    assert (demo.returncode, errors) == (130, "")
     assert marked_processes(bench.state / "demo") == []
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.bouy.conftest import ROOT
 
@@ -38,10 +43,13 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "check out"
-        self.programs = folder / "bin"
-        self.log = folder / "log"
+        self.programs = folder / "some bin"
+        self.log = folder / "a log"
+        self.processes: list[subprocess.Popen[str]] = []
         self.root.mkdir()
         self.programs.mkdir()
+        self.real = self.programs / "the real python"
+        self.real.symlink_to(sys.executable)
         for name in ("bouy", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, self.root / name)
         for tool in ("cat", "cksum", "cp", "dirname", "mkdir", "readlink", "rm", "sleep", "touch"):
@@ -57,7 +65,7 @@ class Checkout:
                 version=version,
                 usable="yes" if usable else "no",
                 venv="yes" if venv else "no",
-                real=sys.executable,
+                real=shlex.quote(str(self.real)),
                 log=self.log,
                 pip=pip,
             )
@@ -75,7 +83,7 @@ class Checkout:
         return done
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*arguments),
             env={"PATH": str(self.programs)},
             stdout=subprocess.PIPE,
@@ -83,6 +91,14 @@ class Checkout:
             text=True,
             start_new_session=True,
         )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                signal_group(process, signal.SIGKILL)
+            process.communicate()
 
     @property
     def steps(self) -> list[str]:
@@ -90,8 +106,9 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path)
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    with contextlib.closing(Checkout(tmp_path)) as made:
+        yield made
 
 
 def test_the_first_start_installs_the_runtime_and_the_second_does_not(checkout: Checkout) -> None:
@@ -119,6 +136,19 @@ def test_the_tests_need_the_dev_extra_and_install_it_when_asked_for(
     checkout.start("ps")
     checkout.start("test")
     assert len(checkout.steps) == steps, "what has the extra has the runtime too"
+
+
+@pytest.mark.parametrize("arguments", ["test --help", "--quiet test -h", "--help test", "--version test"])
+def test_help_and_version_install_no_extra(checkout: Checkout, arguments: str) -> None:
+    checkout.python()
+    checkout.start(*arguments.split())
+    assert checkout.steps[-1].endswith("-e .")
+
+
+def test_help_among_pytests_arguments_installs_the_extra(checkout: Checkout) -> None:
+    checkout.python()
+    checkout.start("test", "-k", "x", "--help")
+    assert checkout.steps[-1].endswith("-e .[dev]")
 
 
 def test_an_argument_named_test_of_another_command_installs_no_extra(checkout: Checkout) -> None:
@@ -242,6 +272,29 @@ def test_it_is_found_through_links_and_from_any_folder(checkout: Checkout, tmp_p
     link.symlink_to("../first")
     done = subprocess.run([link, "ps"], env={"PATH": str(checkout.programs)}, cwd="/", capture_output=True, text=True)
     assert done.stdout == "ran|-P|-m|app.bouy|ps|\n"
+
+
+@pytest.mark.parametrize(("given", "told"), [({}, "1"), ({"CI": ""}, "1"), ({"CI": "false"}, "false")])
+def test_ci_runs_the_tests_as_ci(tmp_path: Path, given: dict[str, str], told: str) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    (tmp_path / "bouy").write_text('#!/bin/sh\necho "$CI" "$@"\n')
+    (tmp_path / "bouy").chmod(0o755)
+    environ = {"PATH": os.environ["PATH"], **given}
+    done = subprocess.run([tmp_path / ".ci/run", "-x"], env=environ, cwd="/", capture_output=True, text=True)
+    assert done.stdout == f"{told} test -x\n"
+
+
+@pytest.mark.parametrize("version", ["3.11.0", "3.11.9", "3.12.0", "3.13.0", "3.14.0"])
+def test_the_constraints_cover_what_the_packages_need_on_any_python(version: str) -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    python = {"python_full_version": version, "python_version": version.rpartition(".")[0], "extra": ""}
+    pinned = [Requirement(line) for line in lines]
+    names = {canonicalize_name(pin.name) for pin in pinned if pin.marker is None or pin.marker.evaluate(python)}
+    for name in names - {"async-timeout"}:
+        for needed in map(Requirement, metadata.requires(name) or ()):
+            if needed.name != "setuptools" and (needed.marker is None or needed.marker.evaluate(python)):
+                assert canonicalize_name(needed.name) in names, f"{name} needs it"
 
 
 def signal_group(process: subprocess.Popen[str], number: int) -> None:

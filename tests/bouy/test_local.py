@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from redis import Redis
 from rq.job import JobStatus
 
 from app.bouy.local import DiedError, Fleet
-from app.bouy.services import SERVICES
-from app.bouy.supervision import MARKER_SERVICE, marked_processes
+from app.bouy.services import SERVICES, without_password
+from app.bouy.supervision import MARKER_SERVICE, marked_processes, wait_for_end
 from app.recorder import client
 from app.store.errors import ServiceUnavailableError, StorageError, UsageError
 from tests.bouy.conftest import Bench, free_port
@@ -27,14 +26,11 @@ Eventually = Callable[[Callable[[], Any]], Any]
 ALL = list(SERVICES)
 
 
-def pids(bench: Bench) -> dict[str, int]:
-    return {name: process.pid for name, process in marked_processes(bench.state)}
-
-
 def kill(bench: Bench, name: str) -> int:
-    pid = pids(bench)[name]
-    os.kill(pid, signal.SIGKILL)
-    return pid
+    (process,) = (marked.process for marked in marked_processes(bench.state) if marked.service == name)
+    process.kill()
+    assert wait_for_end([process], 10) == []
+    return process.pid
 
 
 def test_up_starts_what_is_needed_and_returns_when_the_recorder_is_registered(bench: Bench) -> None:
@@ -60,10 +56,51 @@ def test_up_starts_what_is_needed_and_returns_when_the_recorder_is_registered(be
 def test_changed_settings_restart_the_recorder_and_leave_the_cache(bench: Bench, tmp_path: Path) -> None:
     cache, recorder = bench.fleet().up(["recorder"])
     cache_after, restarted = bench.fleet(OUTPUT_DIR=str(tmp_path / "elsewhere")).up(["recorder"])
-    assert (restarted.action, restarted.reason) == ("restarted", "OUTPUT_DIR changed")
+    assert restarted.action == "restarted"
+    assert restarted.reason == f"OUTPUT_DIR changed: {bench.output_dir} -> {tmp_path / 'elsewhere'}"
     assert restarted.address == str(tmp_path / "elsewhere")
     assert restarted.pid != recorder.pid
     assert (cache_after.action, cache_after.pid) == ("unchanged", cache.pid)
+
+
+def test_a_restart_that_cant_work_leaves_what_runs_alone(bench: Bench) -> None:
+    before = bench.fleet().up(["recorder"])
+    with pytest.raises(StorageError):
+        bench.fleet(OUTPUT_DIR="/proc/x").up(["recorder"])
+    with pytest.raises(ServiceUnavailableError):
+        bench.fleet(REDIS_URL=f"redis://:wrong@127.0.0.1:{free_port()}/0").up(["recorder"])
+    with pytest.raises(UsageError):
+        bench.fleet(REDIS_URL="http://nonsense").up(["recorder"])
+    assert bench.fleet().up(["recorder"]) == [replace(one, action="unchanged") for one in before]
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/proc/x", "/dev/null"])
+def test_an_output_folder_is_tried_out_even_by_root(bench: Bench, folder: str) -> None:
+    fleet = bench.fleet(OUTPUT_DIR=folder, REDIS_URL="redis://127.0.0.1:1")
+    with pytest.raises(StorageError, match=r"OUTPUT_DIR (can't be made|isn't writable) \("):
+        SERVICES["recorder"].check(SERVICES["recorder"].launch(fleet.site, {}))
+
+
+def test_how_a_service_was_started_is_for_its_user_only(bench: Bench) -> None:
+    bench.fleet().up(["cache"])
+    assert (bench.state / "services/cache.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://me@[::1]:6379/0", "redis://me@[::1]:6379/0"),
+        ("redis://:a@b:c, d@host:1/0", "redis://:***@host:1/0"),
+        ("redis://m@e:pw@host", "redis://m@e:***@host"),
+        ("unix://me:pw@/a/b?db=1", "unix://me:***@/a/b?db=1"),
+        ("unix:///a?db=1&password=p%26w,x&a=b", "unix:///a?db=1&password=***&a=b"),
+        ("rediss://h?ssl_password=pw", "rediss://h?ssl_password=***"),
+        ("https://a:b@c/,https://d:e@f/", "https://a:***@c/,https://d:***@f/"),
+    ],
+)
+def test_no_password_is_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 def test_a_killed_recorder_and_a_killed_cache_come_back(bench: Bench, eventually: Eventually) -> None:
@@ -73,10 +110,10 @@ def test_a_killed_recorder_and_a_killed_cache_come_back(bench: Bench, eventually
         job = client.enqueue_result({"job_id": "before"}, connection=connection)
         eventually(lambda: job.get_status() == JobStatus.FINISHED)
     old_recorder, old_cache = kill(bench, "recorder"), kill(bench, "cache")
-    new = eventually(lambda: found if len(found := pids(bench)) == 3 and old_cache not in found.values() else None)
+    new = eventually(lambda: found if len(found := bench.pids()) == 3 and old_cache not in found.values() else None)
     assert new["recorder"] != old_recorder
     with client.connect(fleet.settings()["REDIS_URL"]) as connection:
-        eventually(lambda: any(worker.pid == pids(bench)["recorder"] for worker in client.workers(connection)))
+        eventually(lambda: any(worker.pid == bench.pids()["recorder"] for worker in client.workers(connection)))
 
 
 def test_after_a_killed_supervisord_down_leaves_nothing(bench: Bench) -> None:
@@ -91,13 +128,13 @@ def test_after_a_killed_supervisord_down_leaves_nothing(bench: Bench) -> None:
 def test_after_a_killed_supervisord_up_starts_anew_on_the_same_port(bench: Bench, eventually: Eventually) -> None:
     fleet = bench.fleet()
     cache, _ = fleet.up(["recorder"])
-    old = set(pids(bench).values())
+    old = set(bench.pids().values())
     kill(bench, "supervisord")
     eventually(lambda: "supervisord" not in bench.running())
     again, _ = fleet.up(["recorder"])
     assert (again.action, again.address) == ("started", cache.address)
     assert len(bench.running()) == 3
-    assert not old & set(pids(bench).values())
+    assert not old & set(bench.pids().values())
 
 
 def test_state_left_by_a_reboot_is_no_hindrance(bench: Bench) -> None:
@@ -185,7 +222,7 @@ def test_a_recorder_that_dies_at_its_start_is_an_error_with_its_last_words(bench
 
 def test_the_environment_reaches_the_recorder_but_not_all_of_it(bench: Bench) -> None:
     bench.fleet(LOG_LEVEL="debug", RECORDER_BATCH_SIZE="7", UNRELATED="x").up(["recorder"])
-    environ = psutil.Process(pids(bench)["recorder"]).environ()
+    environ = psutil.Process(bench.pids()["recorder"]).environ()
     assert (environ["LOG_LEVEL"], environ["RECORDER_BATCH_SIZE"]) == ("debug", "7")
     assert environ[MARKER_SERVICE] == "recorder"
     assert "UNRELATED" not in environ
