@@ -70,7 +70,9 @@ def real_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the real recordings are not beside this checkout")
     folder = tmp_path_factory.mktemp("real")
     with tarfile.open(REAL_DAY) as archive:
-        archive.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(folder)
     return folder / "2025-08-08"
 
 
