@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -83,6 +83,30 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         if name in ("REDIS_URL", "OUTPUT_DIR", "ARCHIVE_DIR") or name.startswith(("LOG_", "RECORDER_")):
             monkeypatch.delenv(name)
     return monkeypatch
+
+
+@pytest.fixture
+def start_program() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts Python code with arguments as a process of its own, which has said "ready"; killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(code: str, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parents[1],
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def recorder_process(redis_url: str, output_dir: Path | str, *args: str, **env: str) -> subprocess.Popen[str]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -545,29 +546,16 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(root: str, tmp_path: Path) -> Iterator[Start]:
+def start(root: str, tmp_path: Path, start_program: Start) -> Start:
     """Starts a recorder in a process of its own, which begins with `batches` when it is given a line."""
-    started: list[subprocess.Popen[str]] = []
+    numbers = count()
 
     def begin(batches: list[list[dict[str, Any]]], code: str = PROCESS) -> subprocess.Popen[str]:
-        work = tmp_path / f"batches-{len(started)}.json"
+        work = tmp_path / f"batches-{next(numbers)}.json"
         work.write_text(json.dumps(batches))
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, root, str(work)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
+        return start_program(code, root, str(work))
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
+    return begin
 
 
 def go(process: subprocess.Popen[str]) -> None:

@@ -5,8 +5,8 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,6 @@ from app.store.errors import StorageError
 from app.store.layout import Layout
 from app.store.ledger import DeadWriter, Ledger, dead_writers
 from tests.store.faults import Disk
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 CODE = """
 import sys
@@ -38,27 +36,9 @@ def state(layout: Layout) -> str:
 
 
 @pytest.fixture
-def start(state: str) -> Iterator[Start]:
+def start(state: str, start_program: Start) -> Start:
     """Starts a process that holds a ledger until it reads a line."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(name: str, *folders: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", CODE, state, name, *folders],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
+    return partial(start_program, CODE, state)
 
 
 def found(state: str) -> list[DeadWriter]:
