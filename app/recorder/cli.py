@@ -32,7 +32,7 @@ def recorder(
     """Record the results that wait on the RQ queue `recorder` as JSON files under OUTPUT_DIR.
 
     The environment says where: REDIS_URL (required), OUTPUT_DIR (default: outputs), ARCHIVE_DIR (default: archives).
-    SIGTERM or Ctrl-C ends it after the batch in hand. Exit codes: 0 ended as asked, 1 the disk or Redis failed,
+    SIGTERM or Ctrl-C ends it after the batch in hand. Exit codes: 0 ended as asked, 1 the disk refused,
     2 wrong use, 3 Redis can't be reached.
     """
     settings = load_settings()
