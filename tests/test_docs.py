@@ -31,7 +31,9 @@ def test_the_guide_has_no_setting_that_the_code_lacks() -> None:
 def logged_events() -> set[str]:
     found: set[str] = set()
     for path in (ROOT / "app" / "recorder").glob("*.py"):
-        found |= set(re.findall(r"log\.(?:warning|error|exception)\(\s*\"([^\"]+)\"", path.read_text()))
+        found |= set(
+            re.findall(r"(?:log\.(?:warning|error|exception)|_report_behind)\(\s*\"([^\"]+)\"", path.read_text())
+        )
     return found
 
 

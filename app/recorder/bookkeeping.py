@@ -77,7 +77,7 @@ local function finish(first)
         else
             redis.call('PERSIST', key)
             redis.call('PERSIST', results)
-            redis.call('ZADD', KEYS[3], ttl == -1 and '+inf' or ttl, id)
+            redis.call('ZADD', KEYS[3], '+inf', id)
         end
     end
     redis.call('LREM', KEYS[2], 1, id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rq import get_current_job
@@ -43,9 +44,7 @@ def _record(data: Any, job_id: str) -> Outcome:
             pending = writer.stage_quarantine(job_id, error.message, _best_effort(data), {"origin": "record_result"})
         (outcome,) = writer.commit([pending])
     if outcome.kind is Kind.QUARANTINED:
-        outcome = Outcome(
-            outcome.kind, outcome.path, outcome.job_id, reason=f"{outcome.reason}; kept in {outcome.path}"
-        )
+        return replace(outcome, reason=f"{outcome.reason}; kept in {outcome.path}")
     return outcome
 
 

@@ -85,7 +85,8 @@ class RecorderWorker(RQWorker):
         self._stop = stop or threading.Event()
         self._recover_at = 0.0
         self._trouble = ""
-        self._summary_problem = self._latest_problem = str(None)
+        self._behind: dict[str, str | None] = {}
+        """Why the summary, or `latest`, is behind, as it was last said."""
 
     def run(self, *, burst: bool = False) -> None:
         """Record until told to stop; with `burst`, until the queue is empty."""
@@ -143,15 +144,14 @@ class RecorderWorker(RQWorker):
 
     def _flush(self, *, idle: bool) -> None:
         self._writer.flush(idle=idle)
-        summary, latest = self._writer.summary_problem, self._writer.latest_problem
-        if str(summary) != self._summary_problem:
-            self._summary_problem = str(summary)
-            if summary is not None:
-                log.warning("summary is behind", reason=summary.message, path=summary.path, hint=summary.hint)
-        if str(latest) != self._latest_problem:
-            self._latest_problem = str(latest)
-            if latest is not None:
-                log.warning("latest is behind", reason=latest.message, path=latest.path, hint=latest.hint)
+        self._report_behind("summary is behind", self._writer.summary_problem)
+        self._report_behind("latest is behind", self._writer.latest_problem)
+
+    def _report_behind(self, event: str, problem: StorageError | None) -> None:
+        """Say once that something is behind, and why."""
+        if problem is not None and str(problem) != self._behind.get(event):
+            log.warning(event, reason=problem.message, path=problem.path, hint=problem.hint)
+        self._behind[event] = None if problem is None else str(problem)
 
     def _take(self, *, wait: bool) -> list[TakenJob]:
         if not wait:

@@ -14,7 +14,7 @@ import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self
@@ -160,20 +160,17 @@ class RecordWriter:
         """Give up a batch that can't be committed; its results are still the caller's."""
         self._files.abandon([pending.staged for pending in batch])
 
-    @wrap_os_errors
     def flush(self, *, idle: bool) -> None:
         """Write the summaries that are due; all that are out of date when the queue is idle.
 
         A summary that can't be written is no reason to stop recording, nor to leave out the other days'.
         """
-        problem = None
+        self.summary_problem = None
         for date in [*self._suspect, *self._days.keys()]:
             try:
-                self._reconcile_suspect(date)
-                self._day(date).flush_if_due(idle=idle)
-            except (StorageError, OSError) as error:
-                problem = error if isinstance(error, StorageError) else StorageError(str(error))
-        self.summary_problem = problem
+                self._flush_day(date, idle=idle)
+            except StorageError as error:
+                self.summary_problem = error
         if self.latest_problem is not None:
             self._advance_latest(self._newest)
 
@@ -217,6 +214,11 @@ class RecordWriter:
             self._files.close()
             self._ledger.close(in_order=in_order)
 
+    @wrap_os_errors
+    def _flush_day(self, date: str, *, idle: bool) -> None:
+        self._reconcile_suspect(date)
+        self._day(date).flush_if_due(idle=idle)
+
     def _reconcile_suspect(self, date: str) -> None:
         if date in self._suspect:
             self._day(date).reconcile()
@@ -236,8 +238,7 @@ class RecordWriter:
         path = pending.outcome.path
         if kind is Kind.SUPERSEDED:
             path = self._superseded_path(pending.record, pending.record.content)
-        place = pending.record.place
-        return Outcome(kind, path, place.job_id, place.scraper_id, warnings=pending.record.warnings)
+        return replace(pending.outcome, kind=kind, path=path)
 
     def _settle_obstacle(self, staged: Staged, incoming: Record) -> Outcome:
         """A folder, or a link to nowhere, has the recording's name: keep the result where nothing stands in its way."""
