@@ -21,6 +21,24 @@ REAL_DAY = Path(__file__).resolve().parents[2] / "shared" / "data" / "real-2025-
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", action="store_true", help="run the slow fault tests too, and the others in full")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `faults` run with --faults only."""
+    if not config.getoption("--faults"):
+        slow = [item for item in items if item.get_closest_marker("faults")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(scope="session")
+def in_full(request: pytest.FixtureRequest) -> bool:
+    """Whether fault tests run in full (--faults) or a representative share of each."""
+    return bool(request.config.getoption("--faults"))
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

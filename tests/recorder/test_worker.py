@@ -14,15 +14,14 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
 from rq import Queue, Repeat
 from rq.command import send_shutdown_command
 from rq.job import Job, JobStatus
@@ -32,63 +31,19 @@ from rq.serializers import JSONSerializer
 from app.recorder.client import connect, enqueue_result, workers
 from app.recorder.decode import RECORD_FUNCTION
 from app.recorder.intake import Intake
-from app.recorder.worker import Options, RecorderWorker
-from app.recorder.write import RecordWriter
 from tests.conftest import free_port, recorder_process, redis_server_binary
-
-Process = TypeVar("Process", bound=subprocess.Popen[Any])
-
-FIRST = {"created_at": "2025-02-17T06:46:23Z", "metadata": {"scraper_id": "nyc"}}
-
-
-def result(job_id: Any, **fields: Any) -> dict[str, Any]:
-    return {"job_id": job_id, "job": FIRST, "result": {"text": "x"}, **fields}
-
-
-def eventually(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
-    """What `condition` returns once it is true; polls, because what we wait for happens in another process."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"not true within {timeout_s} s: {condition}")
-
-
-def burst(redis_url: str, output_dir: Path, **options: Any) -> None:
-    max_bytes = options.get("max_payload_bytes", sys.maxsize)
-    with connect(redis_url) as connection, RecordWriter(str(output_dir), max_bytes=max_bytes) as writer:
-        RecorderWorker(connection, writer, Options(**options)).run(burst=True)
-
-
-def recordings(output_dir: Path) -> dict[str, Any]:
-    """Every recording's content, by its path inside OUTPUT_DIR."""
-    found = [*output_dir.glob("daily/*/processed/*.json"), *output_dir.glob("daily/*/scrapers/*/*.json")]
-    return {str(path.relative_to(output_dir)): json.loads(path.read_bytes()) for path in found}
-
-
-def assert_summaries_are_exact(output_dir: Path) -> None:
-    by_day: dict[str, set[tuple[str, str]]] = {}
-    for path, content in recordings(output_dir).items():
-        _, day, *middle, _ = path.split("/")
-        scraper = "unknown" if middle == ["processed"] else content["job"]["metadata"]["scraper_id"]
-        by_day.setdefault(day, set()).add((scraper, content["job_id"]))
-    for day, jobs in by_day.items():
-        summary = json.loads((output_dir / "daily" / day / "summary.json").read_bytes())
-        assert summary["date"] == day
-        assert summary["total_jobs"] == len(summary["jobs"]) == len(jobs)
-        assert {(job["scraper_id"], job["job_id"]) for job in summary["jobs"]} == jobs
-        assert sum(scraper["count"] for scraper in summary["scrapers"].values()) == len(jobs)
-        for name, scraper in summary["scrapers"].items():
-            times = [job["timestamp"] for job in summary["jobs"] if job["scraper_id"] == name]
-            assert (scraper["count"], scraper["first_job"], scraper["last_job"]) == (len(times), min(times), max(times))
-    assert os.readlink(output_dir / "latest") == f"daily/{max(by_day)}"
-
-
-def assert_nothing_is_left_over(output_dir: Path, connection: Redis) -> None:
-    assert not list(output_dir.rglob("*.tmp"))
-    assert connection.llen("rq:queue:recorder") == 0
-    assert not connection.keys("rq:recorder:recorder:taken:*")
+from tests.recording import (
+    FIRST,
+    assert_nothing_is_left_over,
+    assert_summaries_are_exact,
+    burst,
+    connected,
+    eventually,
+    finished,
+    killed_at_the_end,
+    recordings,
+    result,
+)
 
 
 @pytest.fixture
@@ -98,10 +53,6 @@ def running(redis_url: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         assert process.stderr is not None
         assert "ready" in process.stderr.readline()
         yield process
-
-
-def finished(job: Job) -> bool:
-    return job.get_status() == JobStatus.FINISHED
 
 
 def test_all_real_recordings_come_out_with_every_field_they_went_in_with(
@@ -215,23 +166,6 @@ def test_a_recorder_waits_for_redis_to_come_back(tmp_path: Path) -> None:
         process.terminate()
         process.communicate(timeout=20)
         assert process.returncode == 0
-
-
-@contextmanager
-def killed_at_the_end(process: Process) -> Iterator[Process]:
-    """A process that a failing test doesn't leave behind."""
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def connected(connection: Redis) -> bool:
-    try:
-        return bool(connection.ping())
-    except RedisError:
-        return False
 
 
 def test_a_full_disk_keeps_the_jobs_waiting_until_there_is_room(
