@@ -186,7 +186,7 @@ def _check_recorder(launch: Launch) -> None:
 def _recorder_ready(launch: Launch, pid: int) -> bool:
     here = socket.gethostname()
     with client.connect(launch.settings["REDIS_URL"]) as connection:
-        return any((worker.hostname, worker.pid) == (here, pid) for worker in client.workers(connection))
+        return any((recorder.hostname, recorder.pid) == (here, pid) for recorder in client.recorders(connection))
 
 
 SERVICES: dict[str, Service] = {

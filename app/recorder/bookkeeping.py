@@ -39,6 +39,7 @@ _FINISH = """
 -- ARGV: key prefix, status, type of result, worker name, seconds worked, now, names of fields to complete (as JSON),
 --       then for each job: id, result_ttl, started_at, ended_at, execution id, its start, its end, return value,
 --       whether fields must be completed, whether it belongs to a group
+redis.call('PERSIST', KEYS[2])  -- see intake: work off a backlog that has filled Redis
 local prefix, status, result_type, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local outcomes, finished = {}, 0
 local function finish(first)

@@ -51,7 +51,7 @@ def run(settings: Settings, redis_url: str, *, burst: bool) -> None:
         allowed_callbacks=frozenset(name for name in allowed if name),
     )
     stop = stop_on_signal()
-    writer = _open_writer(str(settings.output_dir), max_bytes, stop, wait=not burst)
+    writer = _open_writer(settings, max_bytes, stop, wait=not burst)
     if writer is not None:
         with connect(redis_url, retries=_RETRIES) as connection, writer:
             RecorderWorker(connection, writer, options, stop).run(burst=burst)
@@ -71,13 +71,14 @@ def stop_on_signal() -> threading.Event:
     return stop
 
 
-def _open_writer(output_dir: str, max_bytes: int, stop: threading.Event, *, wait: bool) -> RecordWriter | None:
+def _open_writer(settings: Settings, max_bytes: int, stop: threading.Event, *, wait: bool) -> RecordWriter | None:
     """Open OUTPUT_DIR, waiting until it can be written to; None when told to stop meanwhile."""
-    name = writer_name()
+    name, output_dir = writer_name(), str(settings.output_dir)
+    min_free_bytes = settings.recorder_min_free_mb * 1024 * 1024
     reported = ""
     while not stop.is_set():
         try:
-            return RecordWriter(output_dir, name=name, max_bytes=max_bytes)
+            return RecordWriter(output_dir, name=name, max_bytes=max_bytes, min_free_bytes=min_free_bytes)
         except StorageError as error:
             if not wait:
                 raise

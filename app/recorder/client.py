@@ -12,9 +12,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq.job import Job
 from rq.queue import Queue
-from rq.worker import SimpleWorker
 
 from app.recorder.decode import RECORD_FUNCTION
+from app.recorder.intake import leases
 from app.store.errors import ServiceUnavailableError, UsageError
 
 QUEUE = "recorder"
@@ -64,19 +64,19 @@ def _job_id(data: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """A worker of a queue, as RQ knows it."""
+class RecorderInfo:
+    """A recorder that lives, as it last said within a second or two."""
 
     name: str
     hostname: str
     pid: int
-    state: str
+    waiting_for: str | None
+    """What keeps it from recording; None when it is ready."""
 
 
-def workers(connection: Redis, queue: str = QUEUE) -> list[WorkerInfo]:
-    """The workers of a queue that are registered in Redis, by name. Raises redis-py's errors."""
-    found = SimpleWorker.all(queue=Queue(queue, connection=connection))
-    known = [
-        WorkerInfo(worker.name, worker.hostname or "", worker.pid or 0, str(worker.get_state())) for worker in found
+def recorders(connection: Redis, queue: str = QUEUE) -> list[RecorderInfo]:
+    """The recorders of a queue that live, by name. Raises redis-py's errors."""
+    return [
+        RecorderInfo(name, str(state.get("hostname")), int(state.get("pid") or 0), state.get("waiting_for"))
+        for name, state in leases(connection, queue).items()
     ]
-    return sorted(known, key=lambda worker: worker.name)

@@ -3,10 +3,14 @@
 A job moves from the queue to its recorder's own list in one step, and leaves that list in the step that acknowledges
 it (see bookkeeping). A recorder renews its lease every second; when one's lease has run out, any other puts the jobs of
 its list back to the front of the queue. The lists are ours: RQ's clean-up of its intermediate queue would fail them.
+
+The scripts work in a Redis that is out of memory too, else a backlog that has filled it could never be worked off:
+Redis lets a script that has written something go on, and PERSIST, which is always allowed, changes nothing here.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,6 +25,8 @@ LEASE_S = 5.0
 
 RENEW_INTERVAL_S = 1.0
 
+_HOLDERS, _LEASE = ":holders", ":lease:"
+
 _REMEMBER_DEATHS_S = 7 * 24 * 3600
 
 MAX_BATCH_BYTES = 32 * 1024 * 1024
@@ -28,6 +34,7 @@ MAX_BATCH_BYTES = 32 * 1024 * 1024
 
 _TAKE = """
 -- KEYS: queue, taken, suspended, deaths    ARGV: most jobs, most bytes, job key prefix
+redis.call('PERSIST', KEYS[2])
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'suspended'} end
 local jobs, bytes, suspect = {}, 0, false
 local function is_hash(id) return redis.call('TYPE', ARGV[3] .. id).ok == 'hash' end
@@ -64,13 +71,28 @@ return jobs
 
 _GIVE_BACK = """
 -- KEYS: queue, taken
+redis.call('PERSIST', KEYS[2])
 local given = 0
 while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do given = given + 1 end
 return given
 """
 
+_POSTPONE = """
+-- KEYS: queue, taken    ARGV: job
+redis.call('PERSIST', KEYS[2])
+if redis.call('LREM', KEYS[2], 1, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[1], ARGV[1]) end
+"""
+
+_RENEW = """
+-- KEYS: holders, lease    ARGV: recorder, its state, milliseconds
+redis.call('PERSIST', KEYS[1])
+redis.call('SADD', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+"""
+
 _TAKE_BACK = """
 -- KEYS: queue, holders, deaths    ARGV: prefix of taken lists, prefix of leases, own name, seconds to remember
+redis.call('PERSIST', KEYS[2])
 local taken_back = {}
 for _, holder in ipairs(redis.call('SMEMBERS', KEYS[2])) do
     if holder ~= ARGV[3] and redis.call('EXISTS', ARGV[2] .. holder) == 0 then
@@ -124,17 +146,19 @@ class Intake:
     """One recorder's hand in the queue. Every method may raise redis-py's errors."""
 
     def __init__(self, connection: Redis, queue: str, recorder: str, batch_size: int) -> None:
-        prefix = f"{RQ_KEY_PREFIX}:recorder:{queue}"
+        prefix = _prefix(queue)
         self._connection = connection
         self._recorder = recorder
         self._batch_size = batch_size
         self._queue_key = Queue.redis_queue_namespace_prefix + queue
-        self._taken_prefix, self._lease_prefix = f"{prefix}:taken:", f"{prefix}:lease:"
-        self._holders_key = f"{prefix}:holders"
+        self._taken_prefix, self._lease_prefix = f"{prefix}:taken:", prefix + _LEASE
+        self._holders_key = prefix + _HOLDERS
         self.taken_key = self._taken_prefix + recorder
         self.deaths_key = f"{prefix}:deaths"
         self._take = connection.register_script(_TAKE)
         self._give_back = connection.register_script(_GIVE_BACK)
+        self._postpone = connection.register_script(_POSTPONE)
+        self._renew = connection.register_script(_RENEW)
         self._take_back = connection.register_script(_TAKE_BACK)
 
     def take(self, wait_s: float | None) -> list[TakenJob]:
@@ -150,6 +174,10 @@ class Intake:
         """Put everything in hand back to the front of the queue, in its old order."""
         return cast(int, self._give_back(keys=[self._queue_key, self.taken_key]))
 
+    def postpone(self, job: TakenJob) -> None:
+        """Put one job in hand back to the end of the queue."""
+        self._postpone(keys=[self._queue_key, self.taken_key], args=[job.member])
+
     def holds(self, job: TakenJob) -> bool:
         """Whether a job is still in this recorder's hand, not taken back by another."""
         return self._connection.execute_command("LPOS", self.taken_key, job.member) is not None
@@ -161,12 +189,16 @@ class Intake:
             pipeline.execute_command("HDEL", self.deaths_key, job.member)
             pipeline.execute()
 
-    def renew(self) -> None:
-        """Say that this recorder lives."""
-        with self._connection.pipeline(transaction=False) as pipeline:
-            pipeline.set(self._lease_prefix + self._recorder, 1, px=int(LEASE_S * 1000))
-            pipeline.sadd(self._holders_key, self._recorder)
-            pipeline.execute()
+    def renew(self, **state: str | int | None) -> None:
+        """Say that this recorder lives, and in which state (see `leases`)."""
+        self._renew(
+            keys=[self._holders_key, self._lease_prefix + self._recorder],
+            args=[self._recorder, json.dumps(state), int(LEASE_S * 1000)],
+        )
+
+    def end_lease(self, recorder: str) -> None:
+        """Let the jobs of a recorder that is known to be dead be taken back at once."""
+        self._connection.delete(self._lease_prefix + recorder)
 
     def take_back(self) -> dict[str, int]:
         """Put the jobs of recorders that no longer live back into the queue: how many, by recorder."""
@@ -201,6 +233,20 @@ class Intake:
             TakenJob(job_id.decode("utf-8", "surrogateescape"), _hash(fields), deaths)
             for job_id, fields, deaths in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
+
+
+def leases(connection: Redis, queue: str) -> dict[str, dict[str, Any]]:
+    """The recorders of a queue that live, and the state that each gave when it last renewed its lease."""
+    prefix = _prefix(queue)
+    names = sorted(name.decode() for name in cast(set[bytes], connection.smembers(prefix + _HOLDERS)))
+    if not names:
+        return {}
+    states = cast(list[bytes | None], connection.mget([f"{prefix}{_LEASE}{name}" for name in names]))
+    return {name: json.loads(state) for name, state in zip(names, states, strict=True) if state}
+
+
+def _prefix(queue: str) -> str:
+    return f"{RQ_KEY_PREFIX}:recorder:{queue}"
 
 
 def _hash(flat: list[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:

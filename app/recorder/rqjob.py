@@ -5,16 +5,23 @@ RQ would unpickle the payload to describe the job, and import whatever callbacks
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar
 
 from redis import Redis
+from redis.exceptions import RedisError
 from rq.job import Job, JobStatus
 
 from app.recorder.decode import RECORD_FUNCTION, loads
 from app.recorder.intake import TakenJob
+
+
+class CallbackError(Exception):
+    """A callback's own Redis failed, which says nothing of ours."""
 
 
 class PickleData:
@@ -77,7 +84,9 @@ class RecordedJob(Job):
     @property
     def success_callback(self) -> Any:
         """The success callback, if the operator allows it."""
-        return super().success_callback if self._success_callback_name in self.allowed_callbacks else None
+        if self._success_callback_name not in self.allowed_callbacks:
+            return None
+        return _contained(super().success_callback)
 
     @property
     def failure_callback(self) -> Any:
@@ -94,3 +103,17 @@ class RecordedJob(Job):
         """What the job names and the operator doesn't allow."""
         named = [self._success_callback_name, self._failure_callback_name, *(hook.url for hook in self.webhooks)]
         return [name for name in named if name and name not in self.allowed_callbacks]
+
+
+def _contained(callback: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    if callback is None or inspect.iscoroutinefunction(callback):
+        return callback  # RQ refuses a coroutine
+
+    @wraps(callback)
+    def contained(*args: Any) -> None:
+        try:
+            callback(*args)
+        except RedisError as error:
+            raise CallbackError(f"{type(error).__name__}: {error}") from error
+
+    return contained

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,7 +61,8 @@ class RQWorker(SimpleWorker):
             raise UsageError(f"this Redis is {have}; the recorder needs {need}")
         super()._set_ip_address(self.connection)
         if not self.connection.exists(self.key):
-            self.register_birth()
+            with suppress(OutOfMemoryError):  # show_life() registers us later; what fills Redis may be our backlog
+                self.register_birth()
         self.subscribe()
 
     def show_life(self) -> None:
@@ -97,13 +99,17 @@ class RQWorker(SimpleWorker):
         try:
             execution = self.prepare_execution(job)
             self.perform_job(job, self.queue, execution)
-        except (OutOfMemoryError, ReadOnlyError):
-            raise
         except Exception as error:
-            if isinstance(error, RedisError) and not isinstance(error, ResponseError):
+            if _is_outage(error):
                 raise
             # A hash, a key or an id that RQ can't work with. What there was to keep is on disk.
             log.error("RQ can't finish a job", job_id=taken.id, reason=str(error))
+
+    def _finalize_failure(self, job: Any, queue: Any, execution: Any, exc_info: Any) -> None:
+        """RQ's own, unless it was Redis that failed while a recorded job was being finished: then it comes again."""
+        if self._failure is None and _is_outage(exc_info[1]):
+            raise exc_info[1]
+        super()._finalize_failure(job, queue, execution, exc_info)
 
     def handle_exception(self, job: Any, *exc_info: Any) -> None:
         """The batch's report says what happened; RQ would log a traceback."""
@@ -130,6 +136,13 @@ class RQWorker(SimpleWorker):
             time.sleep(1.0)
         else:
             log.warning("unreadable command", reason=str(exc), hint="somebody published nonsense to this worker")
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Whether it is Redis that can't work at present, and not the job that Redis can't work with."""
+    return isinstance(error, RedisError) and (
+        not isinstance(error, ResponseError) or isinstance(error, OutOfMemoryError | ReadOnlyError)
+    )
 
 
 def _outcome(value: Any, failure: str | None) -> Callable[[], Any]:

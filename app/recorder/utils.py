@@ -10,7 +10,7 @@ from rq import get_current_job
 from app.recorder.write import Kind, Outcome, RecordWriter
 from app.service.settings import load_settings
 from app.store import encode
-from app.store.errors import RecorderError, UnrecordableError
+from app.store.errors import RecorderError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
 
 
@@ -43,6 +43,8 @@ def _record(data: Any, job_id: str) -> Outcome:
         except UnrecordableError as error:
             pending = writer.stage_quarantine(job_id, error.message, _best_effort(data), {"origin": "record_result"})
         (outcome,) = writer.commit([pending])
+    if outcome.kind is Kind.POSTPONED:
+        raise StorageError(outcome.reason or "")
     if outcome.kind is Kind.QUARANTINED:
         return replace(outcome, reason=f"{outcome.reason}; kept in {outcome.path}")
     return outcome

@@ -20,6 +20,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from rq.defaults import DEFAULT_RESULT_TTL
+from rq.job import JobStatus
 from rq.worker.base import WorkerStatus
 
 from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
@@ -36,7 +37,7 @@ _WAIT_S = 1.0
 """Longest wait for a job before looking whether to stop."""
 
 _RECOVER_INTERVAL_S = 5.0
-_BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_BACKOFF_S = (0.1, 0.5, 1.0, 2.0)
 _MOST_DEATHS = 3
 _READING_TIMEOUT_S = 60.0
 """Longest that reading payloads may take. A hostile one can keep the interpreter busy for ever, out of reach of any
@@ -105,6 +106,7 @@ class RecorderWorker(RQWorker):
         while not self._stop.is_set():
             try:
                 self._recover_if_due()
+                self._writer.check_room()
                 jobs = self._take(wait=not burst)
                 if jobs:
                     self._record(jobs)
@@ -114,6 +116,7 @@ class RecorderWorker(RQWorker):
                 failures = 0
                 self._recovered()
             except SuspendedError:
+                self._give_back()
                 self._set_trouble("suspended", hint="run `rq resume` to go on")
                 if burst:
                     return
@@ -123,6 +126,7 @@ class RecorderWorker(RQWorker):
                 if burst:
                     raise
                 self._set_trouble(error.message, path=error.path, hint=error.hint)
+                self._flush(idle=True)
                 self._back_off(failures)
                 failures += 1
             except RedisError as error:
@@ -181,7 +185,7 @@ class RecorderWorker(RQWorker):
                     continue
                 try:
                     pending = self._stage(job)
-                except StorageError:
+                except BaseException:
                     self._writer.abandon(batch.pending)
                     raise
                 batch.jobs.append(job)
@@ -196,6 +200,7 @@ class RecorderWorker(RQWorker):
         outcomes = self._writer.commit(batch.pending)
         self._acknowledge(batch, outcomes)
         self._report(batch, outcomes)
+        self._writer.check_room()
 
     def _stage(self, job: TakenJob) -> Pending:
         enqueued_at = parse_timestamp(job.text("enqueued_at"))
@@ -219,6 +224,9 @@ class RecorderWorker(RQWorker):
         plain: list[tuple[TakenJob, Outcome]] = []
         others: list[tuple[TakenJob, Outcome]] = []
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
+            if outcome.kind is Kind.POSTPONED:
+                self._intake.postpone(job)
+                continue
             by_rq = outcome.kind is Kind.QUARANTINED or not is_plain(job)
             (others if by_rq else plain).append((job, outcome))
         acknowledged = self._bookkeeper.finish(
@@ -230,10 +238,7 @@ class RecorderWorker(RQWorker):
         others += [pair for pair, result in zip(plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ]
         for job, outcome in others:
             if self._intake.holds(job):  # else another recorder has taken it over
-                failure = None
-                if outcome.kind is Kind.QUARANTINED:
-                    failure = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
-                self.finish_with_rq(job, _return_value(outcome), failure)
+                self._finish_with_rq(job, outcome)
                 self._intake.drop(job)
         for job in batch.gone:
             log.warning("job is gone", job_id=job.id, hint="it was deleted or it expired before it could be recorded")
@@ -242,10 +247,21 @@ class RecorderWorker(RQWorker):
             if result is Acknowledged.GONE:
                 log.warning("job is gone", job_id=job.id, hint="it was deleted meanwhile", path=outcome.path)
 
+    def _finish_with_rq(self, job: TakenJob, outcome: Outcome) -> None:
+        status, failure = JobStatus.FINISHED, None
+        if outcome.kind is Kind.QUARANTINED:
+            status = JobStatus.FAILED
+            failure = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
+        if job.text("status") != status:  # else that was done, and only our letting go of it was cut off
+            self.finish_with_rq(job, _return_value(outcome), failure)
+
     def _report(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if outcome.kind is Kind.QUARANTINED:
                 log.error("job can't be recorded", job_id=outcome.job_id, reason=outcome.reason, path=outcome.path)
+            elif outcome.kind is Kind.POSTPONED:
+                hint = "another recorder is settling that; if it is frozen, end it"
+                log.warning("job put back", job_id=outcome.job_id, reason=outcome.reason, path=outcome.path, hint=hint)
             for warning in outcome.warnings:
                 log.warning(warning, job_id=outcome.job_id, scraper_id=outcome.scraper_id, path=outcome.path)
         if not outcomes:
@@ -259,7 +275,7 @@ class RecorderWorker(RQWorker):
         failures = 0
         while not self._stop.is_set():
             try:
-                self._intake.renew()
+                self._renew()
                 self._report_taken_back()
                 self.appear()
                 self._recovered()
@@ -277,13 +293,16 @@ class RecorderWorker(RQWorker):
         """Every second: renew the lease, tell RQ that we live, and take over from recorders that don't."""
         while not self._stop.wait(RENEW_INTERVAL_S):
             try:
-                self._intake.renew()
+                self._renew()
                 self._report_taken_back()
                 self.show_life()
             except RedisError:
                 continue  # the main loop says so
             except Exception:  # without a lease the jobs in hand go to others, so nothing may end this loop
                 log.exception("pulse failed")
+
+    def _renew(self) -> None:
+        self._intake.renew(hostname=self.hostname, pid=self.pid, waiting_for=self._trouble or None)
 
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():
@@ -293,6 +312,8 @@ class RecorderWorker(RQWorker):
         if time.monotonic() >= self._recover_at:
             for dead in self._writer.recover():
                 log.warning("put right what a dead recorder left", recorder=dead)
+                self._intake.end_lease(dead)
+                self._report_taken_back()
             self._recover_at = time.monotonic() + _RECOVER_INTERVAL_S
 
     def _give_back(self) -> None:

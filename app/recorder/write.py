@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Any, Self
 
 from app.store import encode, record, scan
-from app.store.errors import StorageError
+from app.store.errors import LockedError, StorageError, UnrecordableError
 from app.store.files import DurableFiles, Staged, sweep, wrap_os_errors
 from app.store.latest import LatestLink, exclusive
 from app.store.layout import Layout
@@ -32,7 +32,8 @@ from app.store.timestamps import format_timestamp, plausible
 _OPEN_DAYS = 16
 """Days kept in memory; a job of another day closes the one longest unused."""
 
-_CONFLICT_TIMEOUT_S = 5.0
+_CONFLICT_TIMEOUT_S = 1.0
+"""Settling takes milliseconds; only a recorder that is frozen can make anybody wait so long."""
 
 
 class Kind(Enum):
@@ -46,6 +47,12 @@ class Kind(Enum):
     SUPERSEDED = "superseded"
     """A newer result of the same job was there already, or took its place before; this one is kept beside it."""
     QUARANTINED = "quarantined"
+    POSTPONED = "postponed"
+    """Another result of the job is being settled by a recorder that doesn't come to an end; this one isn't kept yet."""
+
+
+_BESIDE = (Kind.SUPERSEDED, Kind.QUARANTINED, Kind.POSTPONED)
+"""What adds nothing to the day's recordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class Outcome:
     job_id: str
     scraper_id: str | None = None
     reason: str | None = None
-    """Why it was quarantined."""
+    """Why it was quarantined, or postponed."""
     warnings: tuple[str, ...] = ()
 
 
@@ -80,10 +87,13 @@ class RecordWriter:
     given again. Not for several threads.
     """
 
-    def __init__(self, output_dir: str, *, name: str | None = None, max_bytes: int = sys.maxsize) -> None:
+    def __init__(
+        self, output_dir: str, *, name: str | None = None, max_bytes: int = sys.maxsize, min_free_bytes: int = 0
+    ) -> None:
         self.layout = Layout(os.path.abspath(output_dir))
         self.name = name or writer_name()
         self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
         self._files = DurableFiles(self.layout.root, self.name)
         self._ledger = Ledger(self.layout.state, self.name)
         self._latest = LatestLink(self.layout, self._files)
@@ -101,6 +111,10 @@ class RecordWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def check_room(self) -> None:
+        """Raise `StorageError` when the disk is nearly full: what is begun now may not fit."""
+        self._files.check_room(self._min_free_bytes)
 
     @wrap_os_errors
     def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
@@ -226,24 +240,35 @@ class RecordWriter:
             self._suspect.discard(date)
 
     def _settle(self, pending: Pending) -> Outcome:
-        if self._files.place(pending.staged):
-            return pending.outcome
+        try:
+            if self._files.place(pending.staged):
+                return pending.outcome
+        except UnrecordableError as error:
+            return self._put_away(pending, error.message)
         if pending.record is None:  # in quarantine already
             self._files.discard(pending.staged)
             return pending.outcome
         if not os.path.isfile(pending.staged.path):
-            return self._settle_obstacle(pending.staged, pending.record)
-        with exclusive(f"{self.layout.state}/superseded.lock", _CONFLICT_TIMEOUT_S):
-            kind = self._settle_conflict(pending.staged, pending.record)
+            return self._put_away(pending, f"something that is no file stands at {pending.staged.path}")
+        try:
+            with exclusive(self.layout.conflict_lock(pending.record.place), _CONFLICT_TIMEOUT_S):
+                kind = self._settle_conflict(pending.staged, pending.record)
+        except LockedError as error:
+            self._files.discard(pending.staged)
+            return replace(pending.outcome, kind=Kind.POSTPONED, reason=str(error))
+        except UnrecordableError as error:
+            return self._put_away(pending, error.message)
         path = pending.outcome.path
         if kind is Kind.SUPERSEDED:
             path = self._superseded_path(pending.record, pending.record.content)
         return replace(pending.outcome, kind=kind, path=path)
 
-    def _settle_obstacle(self, staged: Staged, incoming: Record) -> Outcome:
-        """A folder, or a link to nowhere, has the recording's name: keep the result where nothing stands in its way."""
+    def _put_away(self, pending: Pending, reason: str) -> Outcome:
+        """The recording can't have its name, now or later: keep the result where nothing stands in its way."""
+        staged, incoming = pending.staged, pending.record
         self._files.discard(staged)
-        reason = f"something that is no file stands at {staged.path}"
+        if incoming is None:
+            raise StorageError(reason, path=staged.path, hint="move OUTPUT_DIR to a file system with longer names")
         kept = self.stage_quarantine(incoming.place.job_id, reason, incoming.content, {"origin": staged.path})
         if not self._files.place(kept.staged):
             self._files.discard(kept.staged)
@@ -276,7 +301,7 @@ class RecordWriter:
         """Enter what was recorded in the journals of its days."""
         entries: dict[str, dict[str, Entry]] = {}
         for pending, outcome in zip(batch, outcomes, strict=True):
-            if pending.record is not None and outcome.kind not in (Kind.SUPERSEDED, Kind.QUARANTINED):
+            if pending.record is not None and outcome.kind not in _BESIDE:
                 place = pending.record.place
                 entry = pending.record.entry
                 new = entries.setdefault(place.date, {})

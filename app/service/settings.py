@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     recorder_max_payload_mb: int = Field(
         default=256, ge=1, le=2048, description="largest unpacked payload in MiB; a larger one goes to quarantine"
     )
+    recorder_min_free_mb: int = Field(
+        default=200, ge=0, description="MiB of OUTPUT_DIR's disk to keep free; with less it takes no jobs"
+    )
     recorder_allowed_callbacks: str = Field(
         default="", description="comma-separated dotted names of RQ callbacks and webhook URLs that jobs may use"
     )

@@ -39,3 +39,7 @@ class UnrecordableError(RecorderError):
 
 class StorageError(RecorderError):
     """OUTPUT_DIR can't be written to just now; nothing of the batch was acknowledged."""
+
+
+class LockedError(StorageError):
+    """Another recorder holds a lock too long; it may be frozen."""

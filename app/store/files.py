@@ -16,13 +16,17 @@ from functools import wraps
 from itertools import count
 from typing import ParamSpec, TypeVar
 
-from app.store.errors import StorageError
+from app.store.errors import StorageError, UnrecordableError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SYNC_THREADS = 16
 """Syncs in flight at once: a disk finishes many together almost as fast as one."""
+
+
+MIN_FREE_INODES = 2_000
+"""Twice the largest batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,23 @@ class DurableFiles:
             raise
         self.sync_folders()
 
+    def check_room(self, min_free_bytes: int) -> None:
+        """Raise `StorageError` when the disk has less left than is to be kept free, or hardly any inodes."""
+        folder = self.root
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        try:
+            disk = os.statvfs(folder)
+        except OSError as error:
+            raise storage_error("can't ask how much is free", folder, error) from error
+        if disk.f_bavail * disk.f_frsize < min_free_bytes:
+            least, left = (count // 1024**2 for count in (min_free_bytes, disk.f_bavail * disk.f_frsize))
+            hint = f"free some space; {left} MiB are left, and RECORDER_MIN_FREE_MB says how many to keep"
+            raise StorageError(f"less than {least} MiB are free", path=self.root, hint=hint)
+        if min_free_bytes and disk.f_files and disk.f_favail < MIN_FREE_INODES:  # some file systems don't count them
+            hint = "remove files that nobody needs, or move to a file system with more"
+            raise StorageError(f"fewer than {MIN_FREE_INODES} inodes are free", path=self.root, hint=hint)
+
     def close(self) -> None:
         """Stop the sync threads."""
         self._pool.shutdown()
@@ -238,9 +259,14 @@ _HINTS = {
 }
 
 
-def storage_error(what: str, path: str, error: OSError) -> StorageError:
-    """What the file system said, as an error that names the path and says what to do."""
+def storage_error(what: str, path: str, error: OSError) -> StorageError | UnrecordableError:
+    """What the file system said, as an error that names the path and says what to do.
+
+    A name that is too long for this file system will be so again: that one is the result's, not the disk's.
+    """
     cause = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        return UnrecordableError(f"{what} ({cause}): {path}")
     return StorageError(f"{what} ({cause})", path=path, hint=_HINTS.get(error.errno or 0, "see the system's log"))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.store import scan
-from app.store.errors import StorageError
+from app.store.errors import LockedError, StorageError
 from app.store.files import DurableFiles
 from app.store.layout import Layout
 
@@ -67,7 +67,7 @@ def exclusive(path: str, timeout_s: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise StorageError("another recorder holds a lock too long", path=path) from None
+                    raise LockedError("another recorder holds a lock too long", path=path) from None
                 time.sleep(0.005)
         yield
     finally:

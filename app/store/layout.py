@@ -32,8 +32,12 @@ _CUT_MARK = "~"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def safe_name(text: str) -> str:
-    """A file name for any text: percent-encoded, at most 200 bytes, never hidden, reversible unless cut.
+_QUARANTINE_NAME_LIMIT_BYTES = 80
+"""Such a name must fit where that of a recording does not."""
+
+
+def safe_name(text: str, limit: int = NAME_LIMIT_BYTES) -> str:
+    """A file name for any text: percent-encoded, at most `limit` bytes, never hidden, reversible unless cut.
 
     A name that would be longer is cut and ends with ``~`` and 32 hex digits of the text's SHA-256; ``~`` is
     percent-encoded elsewhere, so no uncut name can look like a cut one.
@@ -42,10 +46,10 @@ def safe_name(text: str) -> str:
     name = quote(raw, safe=_SAFE_CHARACTERS).replace("~", "%7E")
     if name.startswith("."):
         name = "%2E" + name[1:]
-    if len(name) <= NAME_LIMIT_BYTES:
+    if len(name) <= limit:
         return name
     mark = _CUT_MARK + hashlib.sha256(raw).hexdigest()[:32]
-    kept = name[: NAME_LIMIT_BYTES - len(mark)]
+    kept = name[: limit - len(mark)]
     return re.sub(r"%[0-9A-F]?$", "", kept) + mark
 
 
@@ -117,6 +121,10 @@ class Layout:
         """A day's journal: what was recorded, in order."""
         return f"{self.day(day)}/.journal"
 
+    def conflict_lock(self, place: Place) -> str:
+        """The lock under which two results of one job are settled: one of 256, so that two jobs rarely share it."""
+        return f"{self.state}/conflict-{hashlib.sha256(place.name.encode()).hexdigest()[:2]}.lock"
+
     def recording(self, place: Place) -> str:
         """A recording's file."""
         return f"{self.day(place.date)}/{place.name}"
@@ -127,7 +135,8 @@ class Layout:
 
     def quarantine(self, day: str, job: str, digest: str) -> str:
         """Where a payload that can't be recorded is kept; `digest` is the hex SHA-256 of the payload."""
-        return f"{self.root}/quarantine/{day}/{safe_name(job)}.{digest[:16]}.json"
+        name = safe_name(job, _QUARANTINE_NAME_LIMIT_BYTES)
+        return f"{self.root}/quarantine/{day}/{name}.{digest[:16]}.json"
 
     @staticmethod
     def latest_target(day: str) -> str:

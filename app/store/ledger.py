@@ -17,6 +17,7 @@ from app.store.errors import StorageError
 from app.store.files import sync_folder
 
 _SUFFIX = ".writer"
+_NEW = ".new"
 _FOLDER = re.compile(r"(daily|quarantine)/\d{4}-\d{2}-\d{2}\n")
 
 
@@ -36,10 +37,7 @@ class Ledger:
         self._noted: set[str] = set()
         try:
             os.makedirs(state_folder, exist_ok=True)
-            hidden = f"{self._path}.new"
-            self._handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
-            os.rename(hidden, self._path)  # it appears locked, so it never looks like a dead writer's
+            self._handle = self._make()
             sync_folder(state_folder)
         except OSError as error:
             raise StorageError(f"can't note an open writer ({error.strerror})", path=self._path) from error
@@ -48,11 +46,15 @@ class Ledger:
         """Make it known, durably, that this writer is about to write into `folder`."""
         if folder in self._noted:
             return
+        # A line of its own, whatever a full disk has left of the one before.
+        line = f"\n{folder}\n".encode()
         try:
-            os.write(self._handle, f"{folder}\n".encode())
+            written = os.write(self._handle, line)
             os.fsync(self._handle)
         except OSError as error:
             raise StorageError(f"can't note an open folder ({error.strerror})", path=self._path) from error
+        if written < len(line):
+            raise StorageError("can't note an open folder (no space left)", path=self._path, hint="free some space")
         self._noted.add(folder)
 
     def close(self, *, in_order: bool) -> None:
@@ -61,6 +63,22 @@ class Ledger:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
         os.close(self._handle)
+
+    def _make(self) -> int:
+        """The file, locked before it has its name, so that it never looks like a dead writer's."""
+        hidden = f"{self._path}{_NEW}"
+        while True:
+            handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                os.rename(hidden, self._path)
+            except FileNotFoundError:
+                os.close(handle)  # taken for a dead writer's before it was locked
+            except OSError:
+                os.close(handle)
+                raise
+            else:
+                return handle
 
 
 @contextmanager
@@ -89,9 +107,14 @@ def dead_writers(state_folder: str) -> Iterator[DeadWriter]:
     except FileNotFoundError:
         return
     for name in names:
+        path = f"{state_folder}/{name}"
+        if name.endswith(_SUFFIX + _NEW):
+            with _held(path) as handle, suppress(FileNotFoundError):
+                if handle is not None:
+                    os.unlink(path)  # its writer died before it had noted anything
+            continue
         if not name.endswith(_SUFFIX):
             continue
-        path = f"{state_folder}/{name}"
         with _held(path) as handle:
             if handle is None:
                 continue

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from app.store.layout import Layout, is_date
+
+_SUPERSEDED = re.compile(r"(.+)\.[0-9a-f]{16}\.json", re.DOTALL)
 
 
 def days(layout: Layout) -> list[str]:
@@ -29,6 +32,17 @@ def recording_folders(layout: Layout, day: str) -> list[str]:
     """The folders inside a day's folder that hold recordings, sorted."""
     folders = ["processed"] if os.path.isdir(f"{layout.day(day)}/processed") else []
     return folders + [f"scrapers/{name}" for name in _subfolders(f"{layout.day(day)}/scrapers")]
+
+
+def superseded_names(layout: Layout, day: str) -> set[str]:
+    """The names inside a day's folder of the recordings that have an older version in ``superseded/``."""
+    root = f"{layout.day(day)}/superseded"
+    return {
+        f"{os.path.relpath(folder, root)}/{kept[1]}.json"
+        for folder, _, names in os.walk(root)
+        for name in names
+        if (kept := _SUPERSEDED.fullmatch(name))
+    }
 
 
 def all_folders(folder: str) -> Iterator[str]:

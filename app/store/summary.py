@@ -71,6 +71,7 @@ class Day:
     def reconcile(self) -> None:
         """Make the journal agree with the day's files: after a crash, or where there was none."""
         self.catch_up()
+        self._contested |= scan.superseded_names(self._layout, self.date) & self.entries.keys()
         known = set(self.entries)
         present = set(scan.recording_names(self._layout, self.date))
         lines: list[dict[str, Any]] = [{"name": name, "gone": True} for name in sorted(known - present)]
@@ -80,6 +81,7 @@ class Day:
         if lines:
             self._append(lines)
             self.catch_up()
+        self._verify_contested()
 
     def flush_if_due(self, *, idle: bool) -> None:
         """Write the summary if it is out of date and its time has come."""

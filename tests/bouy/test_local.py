@@ -38,7 +38,7 @@ def test_up_starts_what_is_needed_and_returns_when_the_recorder_is_registered(be
     cache, recorder = fleet.up(["recorder"])
     assert [(one.service, one.action) for one in (cache, recorder)] == [("cache", "started"), ("recorder", "started")]
     with client.connect(fleet.settings()["REDIS_URL"]) as connection:
-        assert [worker.pid for worker in client.workers(connection)] == [recorder.pid]
+        assert [worker.pid for worker in client.recorders(connection)] == [recorder.pid]
         config = connection.config_get("append*")
         assert (config["appendonly"], config["appendfsync"]) == ("yes", "everysec")
     assert bench.state.stat().st_mode & 0o777 == 0o700
@@ -113,7 +113,7 @@ def test_a_killed_recorder_and_a_killed_cache_come_back(bench: Bench, eventually
     new = eventually(lambda: found if len(found := bench.pids()) == 3 and old_cache not in found.values() else None)
     assert new["recorder"] != old_recorder
     with client.connect(fleet.settings()["REDIS_URL"]) as connection:
-        eventually(lambda: any(worker.pid == bench.pids()["recorder"] for worker in client.workers(connection)))
+        eventually(lambda: any(worker.pid == bench.pids()["recorder"] for worker in client.recorders(connection)))
 
 
 def test_after_a_killed_supervisord_down_leaves_nothing(bench: Bench) -> None:

@@ -28,7 +28,7 @@ from rq.job import Job, JobStatus
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
-from app.recorder.client import connect, enqueue_result, workers
+from app.recorder.client import connect, enqueue_result, recorders
 from app.recorder.decode import RECORD_FUNCTION
 from app.recorder.intake import Intake
 from tests.conftest import free_port, recorder_process, redis_server_binary
@@ -112,7 +112,7 @@ def test_sigterm_finishes_the_batch_in_hand_and_exits_0(
     assert not done & waiting
     assert len(recordings(tmp_path)) == len(done)
     assert_summaries_are_exact(tmp_path)
-    assert not workers(connection)
+    assert not recorders(connection)
     assert not list((tmp_path / ".recorder").glob("*.writer"))
 
 
@@ -375,7 +375,7 @@ def test_a_stock_rq_worker_records_too(redis_url: str, connection: Redis, tmp_pa
 
 
 def test_rq_info_sees_an_ordinary_worker(running: subprocess.Popen[str], redis_url: str, connection: Redis) -> None:
-    (worker,) = workers(connection)
+    (worker,) = recorders(connection)
     assert worker.pid == running.pid
     command = [sys.executable, "-m", "rq.cli", "info", "--url", redis_url, "--raw"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
@@ -539,7 +539,7 @@ def test_sigterm_ends_a_recorder_that_waits_for_its_folder(redis_url: str, tmp_p
 def test_nonsense_among_the_workers_commands_does_not_end_its_listening(
     running: subprocess.Popen[str], connection: Redis
 ) -> None:
-    (worker,) = workers(connection)
+    (worker,) = recorders(connection)
     connection.publish(f"rq:pubsub:{worker.name}", b"\xffnonsense")
     assert running.stderr is not None
     assert "unreadable command" in running.stderr.readline()

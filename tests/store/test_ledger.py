@@ -126,7 +126,7 @@ def test_a_folder_is_noted_durably_and_once(state: str, disk: Disk) -> None:
     for folder in ("daily/2025-08-08", "daily/2025-08-08", "daily/2025-08-09"):
         ledger.note(folder)
     assert [step for step, about in disk.calls if about == path] == ["write", "fsync file"] * 2
-    assert Path(path).read_text() == "daily/2025-08-08\ndaily/2025-08-09\n"
+    assert Path(path).read_text() == "\ndaily/2025-08-08\n\ndaily/2025-08-09\n"
     ledger.close(in_order=True)
 
 
@@ -160,10 +160,39 @@ def test_a_line_cut_short_by_a_crash_is_not_a_folder(state: str) -> None:
 def test_what_is_no_ledger_is_left_alone(state: str) -> None:
     assert found(state) == []
     os.makedirs(state)
-    for name in ("latest.lock", "superseded.lock", "notes", ".writer.new"):
+    for name in ("latest.lock", "conflict-00.lock", "notes", "writer.new"):
         Path(state, name).touch()
     assert found(state) == []
     assert len(os.listdir(state)) == 4
+
+
+def test_what_a_writer_left_that_died_before_it_had_its_ledger_is_removed(state: str) -> None:
+    os.makedirs(state)
+    Path(state, "dead.writer.new").touch()
+    with open(f"{state}/living.writer.new", "w") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        assert found(state) == []
+    assert os.listdir(state) == ["living.writer.new"]
+
+
+def test_a_ledger_taken_for_a_dead_writers_before_it_was_locked_is_made_again(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    swept: list[str] = []
+
+    def flock(handle: int, operation: int) -> None:
+        if not swept and operation == fcntl.LOCK_EX:
+            swept.extend(os.listdir(state))
+            os.unlink(f"{state}/{swept[0]}")
+        real(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    ledger = Ledger(state, "mine")
+    assert swept == ["mine.writer.new"]
+    ledger.note("daily/2025-08-08")
+    ledger.close(in_order=False)
+    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08",))]
 
 
 def test_a_state_folder_removed_under_a_living_ledger_is_no_error(state: str) -> None:
