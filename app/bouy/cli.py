@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperArgument, TyperCommand
@@ -39,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _REST = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+_PASSED_ON = _REST | {"help_option_names": []}
 _Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE...]", hidden=True)]
 _Service = Annotated[str, typer.Argument(metavar="SERVICE", hidden=True)]
 
@@ -142,11 +143,11 @@ def down(context: typer.Context, services: _Services = None) -> None:
 
 @app.command(cls=_Command)
 def ps(context: typer.Context) -> None:
-    """Show the services and their state."""
+    """Show the services, their state and health."""
     me: Bouy = context.obj
-    statuses = me.fleet.status()
-    me.output.table(("SERVICE", "STATE", "SINCE", "PID", "ADDRESS"), [_row(status) for status in statuses])
-    me.output.document([asdict(status) | {"since": _since(status)} for status in statuses])
+    statuses = [(status, me.fleet.health(status)) for status in me.fleet.status()]
+    me.output.table(("SERVICE", "STATE", "HEALTH", "SINCE", "PID", "ADDRESS"), [_row(*pair) for pair in statuses])
+    me.output.document([asdict(status) | {"since": _since(status), "health": health} for status, health in statuses])
 
 
 @app.command(cls=_Command)
@@ -211,6 +212,24 @@ def demonstrate(
     raise typer.Exit(0 if report.complete else 1)
 
 
+@app.command(cls=_Command, context_settings=_PASSED_ON)
+def verify(
+    context: typer.Context,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", hidden=True)] = None,
+) -> None:
+    """Check the recorded files (verify -h)."""
+    _run_module(context.obj, "app.archive", "verify", arguments)
+
+
+@app.command(cls=_Command, context_settings=_PASSED_ON)
+def failed(
+    context: typer.Context,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[list|show|requeue]", hidden=True)] = None,
+) -> None:
+    """Look at failed jobs, requeue them (failed -h)."""
+    _run_module(context.obj, "app.recorder", "failed", arguments)
+
+
 @app.command("test", cls=_Command, context_settings=_REST)
 def run_tests(
     context: typer.Context,
@@ -266,6 +285,12 @@ def _flush() -> OSError | None:
     return None
 
 
+def _run_module(me: Bouy, module: str, command: str, arguments: list[str] | None) -> NoReturn:
+    """Become one of the project's own programs, with the fleet's settings."""
+    as_json = ["--json"] if me.output.as_json else []
+    shell.execute(me.fleet, [sys.executable, "-m", module, command, *as_json, *(arguments or ())])
+
+
 def _results(source: Path | None, count: int | None) -> tuple[int, Iterable[dict[str, Any]]]:
     if source is None:
         count = 200 if count is None else count
@@ -295,10 +320,11 @@ def _sentence(outcome: Outcome) -> str:
     return f"{outcome.service} {words}" + (f" (pid {outcome.pid})" if outcome.pid else "")
 
 
-def _row(status: Status) -> tuple[str, str, str, str, str]:
+def _row(status: Status, health: str | None) -> tuple[str, ...]:
     return (
         status.service,
         status.state,
+        health or "-",
         _since(status) or "-",
         str(status.pid or "-"),
         status.address or "-",

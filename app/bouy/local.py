@@ -39,6 +39,7 @@ _POLL_S = 0.05
 _PORT_ATTEMPTS = 3
 _LOG_LINES_SHOWN = 10
 _FOREGROUND = "running (foreground)"
+_RUNNING = ("running", _FOREGROUND)
 _STATES = {"RUNNING": "running", "STARTING": "running", "STOPPING": "stopping", "BACKOFF": "restarting"}
 
 
@@ -119,6 +120,13 @@ class Fleet:
                 found.append(_status(name, supervised.get(name, NEVER_RAN), address))
         return found
 
+    def health(self, status: Status) -> str | None:
+        """What a running service says of itself; None of one that doesn't run."""
+        launch = self.launches().get(status.service)
+        if launch is None or status.pid is None or status.state not in _RUNNING:
+            return None
+        return SERVICES[status.service].health(launch, status.pid)
+
     def launches(self) -> dict[str, Launch]:
         """How each service was last started."""
         found = {}
@@ -132,7 +140,7 @@ class Fleet:
 
     def settings(self) -> dict[str, str]:
         """The variables that the fleet's running services use; those that the caller sets come first."""
-        running = {status.service for status in self.status() if status.state in ("running", _FOREGROUND)}
+        running = {status.service for status in self.status() if status.state in _RUNNING}
         launches = {name: launch for name, launch in self.launches().items() if name in running}
         url = redis_url(self.site, launches)
         merged = {"REDIS_URL": url} if url else {}

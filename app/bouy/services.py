@@ -23,6 +23,7 @@ from app.recorder import client
 from app.store.errors import RecorderError, ServiceUnavailableError, StorageError
 
 DEFAULT_OUTPUT_DIR = "outputs"
+READY = "ready"
 
 _HOST = "127.0.0.1"
 _PORTS_TRIED = 20
@@ -67,6 +68,8 @@ class Service:
     """Where it listens, or what it writes to."""
     check: Callable[[Launch], None] = field(default=lambda launch: None)
     """Raises `ServiceUnavailableError` or `StorageError` when it could not do its work."""
+    health: Callable[[Launch, int], str] = field(default=lambda launch, pid: READY)
+    """What the process with this pid says of itself: `ready`, or what it waits for."""
     needs: tuple[str, ...] = ()
     replaced_by: str | None = None
     """The variable that names another such service, used instead of this one."""
@@ -184,9 +187,24 @@ def _check_recorder(launch: Launch) -> None:
 
 
 def _recorder_ready(launch: Launch, pid: int) -> bool:
-    here = socket.gethostname()
     with client.connect(launch.settings["REDIS_URL"]) as connection:
-        return any((recorder.hostname, recorder.pid) == (here, pid) for recorder in client.recorders(connection))
+        return _find_recorder(connection, pid) is not None
+
+
+def _recorder_health(launch: Launch, pid: int) -> str:
+    try:
+        with client.connect(launch.settings["REDIS_URL"], retries=0) as connection:
+            found = _find_recorder(connection, pid)
+    except redis.RedisError:
+        return "waiting: Redis doesn't answer"
+    if found is None:
+        return "not heard of in Redis"
+    return READY if found.waiting_for is None else f"waiting: {found.waiting_for}"
+
+
+def _find_recorder(connection: redis.Redis, pid: int) -> client.RecorderInfo | None:
+    here = (socket.gethostname(), pid)
+    return next((one for one in client.recorders(connection) if (one.hostname, one.pid) == here), None)
 
 
 SERVICES: dict[str, Service] = {
@@ -205,6 +223,7 @@ SERVICES: dict[str, Service] = {
             launch=_launch_recorder,
             check=_check_recorder,
             ready=_recorder_ready,
+            health=_recorder_health,
             address=lambda site, launch: output_dir(site, launch.settings),
             needs=("cache",),
         ),

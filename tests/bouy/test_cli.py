@@ -19,6 +19,7 @@ from redis import Redis
 
 from app.bouy.shell import redis_cli_variables
 from app.bouy.supervision import marked_processes
+from app.recorder import client
 from tests.bouy.conftest import ROOT, Bench
 
 Eventually = Callable[[Callable[[], Any]], Any]
@@ -126,15 +127,32 @@ def test_recorder_says_what_runs_and_where_and_the_second_time_that_it_does(runn
 
 def test_ps_shows_each_service_on_a_line_without_colors(running: Bench) -> None:
     lines = running.bouy("ps").stdout.splitlines()
-    assert lines[0].split() == ["SERVICE", "STATE", "SINCE", "PID", "ADDRESS"]
+    assert lines[0].split() == ["SERVICE", "STATE", "HEALTH", "SINCE", "PID", "ADDRESS"]
     cache, recorder = (line.split() for line in lines[1:])
-    assert cache[:2] == ["cache", "running"]
-    assert recorder[:2] == ["recorder", "running"]
-    assert cache[4].startswith("127.0.0.1:")
-    assert recorder[4] == str(running.output_dir)
+    assert cache[:3] == ["cache", "running", "ready"]
+    assert recorder[:3] == ["recorder", "running", "ready"]
+    assert cache[5].startswith("127.0.0.1:")
+    assert recorder[5] == str(running.output_dir)
     found = running.json("ps")
     assert [one["service"] for one in found] == ["cache", "recorder"]
-    assert str(found[1]["pid"]) == recorder[3]
+    assert str(found[1]["pid"]) == recorder[4]
+    assert [one["health"] for one in found] == ["ready", "ready"]
+
+
+def test_ps_says_what_a_recorder_waits_for(running: Bench, eventually: Eventually) -> None:
+    daily = running.output_dir / "daily"
+    aside = daily.rename(daily.with_name("aside")) if daily.exists() else None
+    daily.write_text("a file where a folder is needed")
+    try:
+        with client.connect(running.json("recorder")["redis_url"]) as connection:
+            client.enqueue_result({"job_id": "one", "job": {"created_at": "2025-02-17"}}, connection=connection)
+        eventually(lambda: running.json("ps")[1]["health"] != "ready")
+        assert "waiting: can't make a folder (Not a directory)" in running.bouy("ps").stdout
+    finally:
+        daily.unlink()
+        if aside:
+            aside.rename(daily)
+    eventually(lambda: running.json("ps")[1]["health"] == "ready")
 
 
 def test_ps_shows_stopped_services_as_stopped(bench: Bench) -> None:
