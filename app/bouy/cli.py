@@ -39,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _REST = {"allow_interspersed_args": False, "ignore_unknown_options": True}
-_PASSED_ON = _REST | {"help_option_names": []}
+_PASSED_ON: dict[str, Any] = _REST | {"help_option_names": []}
 _Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE...]", hidden=True)]
 _Service = Annotated[str, typer.Argument(metavar="SERVICE", hidden=True)]
 

@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from app.recorder.client import connect
+from app.recorder.failed_cli import failed_app
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter, writer_name
 from app.service.logging import configure_logging
@@ -23,10 +24,12 @@ _OPEN_INTERVAL_S = 2.0
 _RETRIES = 1  # the loop tries again for as long as it takes; here it must notice soon that it is to stop
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(failed_app, name="failed")
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def recorder(
+    context: typer.Context,
     burst: Annotated[bool, typer.Option("--burst", help="Record what is waiting, then end.")] = False,
 ) -> None:
     """Record the results that wait on the RQ queue `recorder` as JSON files under OUTPUT_DIR.
@@ -35,6 +38,8 @@ def recorder(
     SIGTERM or Ctrl-C ends it after the batch in hand. Exit codes: 0 ended as asked, 1 the disk refused,
     2 wrong use, 3 Redis can't be reached.
     """
+    if context.invoked_subcommand is not None:
+        return
     settings = load_settings()
     url = require_redis_url(settings)
     configure_logging(settings)

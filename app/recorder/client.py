@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 from rq.job import Job
 from rq.queue import Queue
@@ -40,6 +40,13 @@ def connect(url: str, *, retries: int = 3) -> Redis:
         )
     except ValueError as error:
         raise UsageError(f"REDIS_URL can't be used: {error}") from None
+
+
+def unavailable(error: RedisError) -> ServiceUnavailableError:
+    """What a command says when Redis doesn't do what it needs."""
+    if isinstance(error, ResponseError):
+        return ServiceUnavailableError(f"Redis refuses: {error}")
+    return ServiceUnavailableError(f"can't reach Redis: {error}", hint="is it running, and REDIS_URL right?")
 
 
 def enqueue_result(data: Mapping[str, Any] | Any, *, connection: Redis, queue: str = QUEUE, **rq_options: Any) -> Job:

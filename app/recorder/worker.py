@@ -18,17 +18,18 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from rq.defaults import DEFAULT_RESULT_TTL
 from rq.job import JobStatus
 from rq.worker.base import WorkerStatus
 
 from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
+from app.recorder.client import unavailable
 from app.recorder.decode import decode_result, uses_json
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
 from app.recorder.rqworker import RQWorker
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
-from app.store.errors import RecorderError, ServiceUnavailableError, StorageError, UnrecordableError
+from app.store.errors import RecorderError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
 
 log = structlog.get_logger("recorder")
@@ -131,7 +132,7 @@ class RecorderWorker(RQWorker):
                 failures += 1
             except RedisError as error:
                 if burst:
-                    raise _unreachable(error) from error
+                    raise unavailable(error) from error
                 self._set_trouble(f"Redis: {error}", hint="jobs stay in Redis; trying again")
                 self._back_off(failures)
                 failures += 1
@@ -251,6 +252,7 @@ class RecorderWorker(RQWorker):
         status, failure = JobStatus.FINISHED, None
         if outcome.kind is Kind.QUARANTINED:
             status = JobStatus.FAILED
+            # `failed` finds the file by the end of this text.
             failure = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
         if job.text("status") != status:  # else that was done, and only our letting go of it was cut off
             self.finish_with_rq(job, _return_value(outcome), failure)
@@ -281,7 +283,7 @@ class RecorderWorker(RQWorker):
                 self._recovered()
             except RedisError as error:
                 if not wait:
-                    raise _unreachable(error) from error
+                    raise unavailable(error) from error
                 self._set_trouble(f"Redis: {error}", hint="is it running, and REDIS_URL right? Trying again")
                 self._back_off(failures)
                 failures += 1
@@ -357,12 +359,6 @@ def _watchdog() -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-def _unreachable(error: RedisError) -> ServiceUnavailableError:
-    if isinstance(error, ResponseError):
-        return ServiceUnavailableError(f"Redis refuses: {error}")
-    return ServiceUnavailableError(f"can't reach Redis: {error}", hint="is it running, and REDIS_URL right?")
 
 
 def _return_value(outcome: Outcome) -> dict[str, Any]:

@@ -246,7 +246,7 @@ class RecordWriter:
         except UnrecordableError as error:
             return self._put_away(pending, error.message)
         if pending.record is None:  # in quarantine already
-            self._files.discard(pending.staged)
+            self._files.keep(pending.staged)
             return pending.outcome
         if not os.path.isfile(pending.staged.path):
             return self._put_away(pending, f"something that is no file stands at {pending.staged.path}")
@@ -271,7 +271,7 @@ class RecordWriter:
             raise StorageError(reason, path=staged.path, hint="move OUTPUT_DIR to a file system with longer names")
         kept = self.stage_quarantine(incoming.place.job_id, reason, incoming.content, {"origin": staged.path})
         if not self._files.place(kept.staged):
-            self._files.discard(kept.staged)
+            self._files.keep(kept.staged)
         return kept.outcome
 
     def _settle_conflict(self, staged: Staged, incoming: Record) -> Kind:

@@ -92,6 +92,12 @@ class DurableFiles:
             raise storage_error("can't keep a superseded recording", kept, error) from error
         self._unsynced.add(os.path.dirname(kept))
 
+    def keep(self, staged: Staged) -> None:
+        """Leave the file that has a staged one's name already, with the time of now as the last that it was kept."""
+        self.discard(staged)
+        with suppress(OSError):
+            os.utime(staged.path)
+
     def discard(self, staged: Staged) -> None:
         """Remove a staged file's temporary name."""
         try:

@@ -133,10 +133,15 @@ class Layout:
         """Where an older result of the same job is kept; `digest` is the hex SHA-256 of its bytes."""
         return f"{self.day(place.date)}/superseded/{place.folder}/{safe_name(place.job_id)}.{digest[:16]}.json"
 
+    @property
+    def quarantined(self) -> str:
+        """The folder of what can't be recorded."""
+        return f"{self.root}/quarantine"
+
     def quarantine(self, day: str, job: str, digest: str) -> str:
         """Where a payload that can't be recorded is kept; `digest` is the hex SHA-256 of the payload."""
         name = safe_name(job, _QUARANTINE_NAME_LIMIT_BYTES)
-        return f"{self.root}/quarantine/{day}/{name}.{digest[:16]}.json"
+        return f"{self.quarantined}/{day}/{name}.{digest[:16]}.json"
 
     @staticmethod
     def latest_target(day: str) -> str:

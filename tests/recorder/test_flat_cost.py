@@ -1,0 +1,48 @@
+"""A batch late in a day asks of the disk exactly what the first one did."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from app.recorder.write import RecordWriter
+from app.store.layout import Layout
+from tests.recording import result
+from tests.store.faults import Disk
+
+DAY = "2025-02-17"
+
+
+def recorded(writer: RecordWriter, disk: Disk, batch: int) -> Counter[str]:
+    """How often each step was done to record ten results, and how many bytes the journal grew by."""
+    journal = Layout(writer.layout.root).journal(DAY)
+    before = os.path.getsize(journal)
+    disk.calls.clear()
+    outcomes = writer.commit([writer.stage(result(f"job-{batch:05}-{number}")) for number in range(10)])
+    assert len(outcomes) == 10
+    steps = Counter(step for step, _ in disk.calls)
+    return steps + Counter({"journal bytes": os.path.getsize(journal) - before})
+
+
+def test_a_batch_after_15000_results_costs_the_steps_and_bytes_that_an_early_one_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(tmp_path / "out")
+    with RecordWriter(root) as writer:
+        disk = Disk(monkeypatch, root)
+        writer.commit([writer.stage(result("first"))])
+        early = recorded(writer, disk, 1)
+        lines = (
+            {"name": f"scrapers/nyc/{n}.json", "job_id": str(n), "scraper_id": "nyc", "timestamp": f"{DAY}T00:00:00Z"}
+            for n in range(15_000)
+        )
+        with open(writer.layout.journal(DAY), "a") as journal:  # as other recorders would have left it
+            journal.write("".join(f"{json.dumps(line)}\n" for line in lines))
+        late = recorded(writer, disk, 2)
+        assert late == early
+        assert early["fsync file"] == early["link"] == 10
+        assert early["fsync folder"] == 1
