@@ -90,7 +90,8 @@ def loads(payload: bytes) -> Any:
     try:
         with _bounded_memory(_MEMORY_BASE + min(_MEMORY_PER_BYTE * len(payload), _MEMORY_MOST)):
             if payload[:1] in _JSON_BEGINS:
-                return json.loads(payload, parse_int=_whole_number)
+                text = payload.decode("utf-8", "surrogatepass")  # json.loads would guess at UTF-16 and import its codec
+                return json.loads(text, parse_int=_whole_number)
             return _Unpickler(payload).load_data()
     except UnrecordableError:
         raise

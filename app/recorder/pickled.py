@@ -6,17 +6,24 @@ else. None is a class that a pickle could change for the rest of the process.
 
 from __future__ import annotations
 
-import codecs
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from app.store.encode import MAX_DEPTH, free_name
 from app.store.errors import UnrecordableError
+
+_MAX_KEY_NODES = 1_000_000
+"""Most values in those dict keys of one payload that are objects or tuples, counting each use of a shared one."""
+
+_MOST_DECIMAL_BITS = 100_000
+
+_ZONES = frozenset(available_timezones())
+"""The zones of this machine. ZoneInfo would look for any other name too: as a file, and as a module of `tzdata`."""
 
 
 class StandIn:
@@ -69,6 +76,7 @@ class _Plain:
     def __init__(self) -> None:
         self._done: dict[int, tuple[Any, Any]] = {}
         """By id: the value, held so that its id isn't given to another, and what was made of it."""
+        self._key_nodes = 0
 
     def value(self, value: Any, depth: int) -> Any:
         if not isinstance(value, dict | list | tuple | set | frozenset | StandIn):
@@ -92,20 +100,22 @@ class _Plain:
         made: dict[Any, Any] = {}
         clashes: Counter[str] = Counter()
         for key, item in value.items():
-            name = _hashable(self.value(key, depth))
+            name = self._hashable(self.value(key, depth))
             if name in made:  # two objects with the same data
                 name = free_name(made, f"{name} ({type(key).__name__})", clashes)
             made[name] = self.value(item, depth)
         return made
 
-
-def _hashable(made: Any) -> Any:
-    """A key that was a tuple, or an object, is a list or a dict by now."""
-    if isinstance(made, list):
-        return tuple(map(_hashable, made))
-    if isinstance(made, dict):
-        return tuple((key, _hashable(item)) for key, item in made.items())
-    return made
+    def _hashable(self, made: Any) -> Any:
+        """A key that was a tuple, or an object, is a list or a dict by now. Hashing it takes as long as it is large."""
+        if not isinstance(made, list | dict):
+            return made
+        self._key_nodes += 1 + len(made)
+        if self._key_nodes > _MAX_KEY_NODES:
+            raise UnrecordableError(f"unreadable payload: more than {_MAX_KEY_NODES:,} values in objects that are keys")
+        if isinstance(made, list):
+            return tuple(map(self._hashable, made))
+        return tuple((key, self._hashable(item)) for key, item in made.items())
 
 
 def _data(stand_in: StandIn) -> Any:
@@ -188,7 +198,7 @@ def _bytes(*args: Any) -> bytes:
 def _encoded(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8", "utf8"):
         raise UnrecordableError("unreadable payload: a bytes object of an unusual kind")
-    return text.encode(codecs.lookup(encoding).name)
+    return text.encode("latin-1" if encoding.startswith("latin") else "utf-8")  # neither needs its codec's module
 
 
 def _list(items: Any = (), *_: Any) -> list[Any]:
@@ -203,14 +213,27 @@ def _dict(items: Any = (), *_: Any) -> dict[Any, Any]:
     return dict(items) if isinstance(items, dict | list | tuple) else {}
 
 
+def _decimal(value: Any = "0", *_: Any) -> Any:
+    # Python turns a binary number of a megabyte into a decimal one in minutes; as it is, it says the same.
+    return value if isinstance(value, int) and value.bit_length() > _MOST_DECIMAL_BITS else Decimal(value)
+
+
 def _default_dict(_factory: Any = None, items: Any = (), *_: Any) -> dict[Any, Any]:
     return _dict(items)
 
 
 def _datetime(*args: Any) -> Any:
     if len(args) == 2 and isinstance(args[1], StandIn):  # a zone of a class that we don't know
-        return StandIn(datetime=dt.datetime(args[0]), tzinfo=args[1])  # type: ignore[call-arg]
-    return dt.datetime(*args)
+        return StandIn(datetime=_datetime(args[0]), tzinfo=args[1])
+    return dt.datetime(*args).replace()  # which checks what a pickle's bytes may say, such as a minute 255
+
+
+def _date(*args: Any) -> dt.date:
+    return dt.date(*args).replace()
+
+
+def _time(*args: Any) -> dt.time:
+    return dt.time(*args).replace()
 
 
 def _fixed_zone(seconds: Any = 0, *_: Any) -> dt.timezone:
@@ -226,10 +249,7 @@ def _utc(*_: Any) -> dt.timezone:
 
 
 def _named_zone(key: Any, *_: Any) -> Any:
-    try:
-        return ZoneInfo(key)
-    except (KeyError, OSError, ValueError, TypeError):  # not one of this machine's zones
-        return StandIn(key)
+    return ZoneInfo(key) if isinstance(key, str) and key in _ZONES else StandIn(key)
 
 
 def _attribute(owner: Any, name: Any = None, *_: Any) -> Any:
@@ -277,13 +297,13 @@ _VALUE_TYPES: dict[tuple[str, str], Callable[..., Any]] = {
     ("copyreg", "__newobj__"): _new,
     ("copyreg", "__newobj_ex__"): _new_with_names,
     ("copyreg", "_reconstructor"): _rebuilt,
-    ("datetime", "date"): dt.date,
+    ("datetime", "date"): _date,
     ("datetime", "datetime"): _datetime,
-    ("datetime", "time"): dt.time,
+    ("datetime", "time"): _time,
     ("datetime", "timedelta"): dt.timedelta,
     ("datetime", "timezone"): dt.timezone,
     ("dateutil.tz.tz", "tzutc"): _utc,
-    ("decimal", "Decimal"): Decimal,
+    ("decimal", "Decimal"): _decimal,
     ("pydantic_core._pydantic_core", "TzInfo"): _fixed_zone,
     ("pytz", "_UTC"): _utc,
     ("pytz", "_p"): _pytz_zone,

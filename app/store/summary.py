@@ -53,7 +53,6 @@ class Day:
             self.catch_up()
         else:
             self.reconcile()  # a new day, or one that an earlier recorder wrote
-            self._dirty = bool(self.entries)
 
     def append(self, entries: dict[str, Entry]) -> None:
         """Add recordings to the journal, by their names inside the day."""
@@ -82,6 +81,13 @@ class Day:
             self._append(lines)
             self.catch_up()
         self._verify_contested()
+        self._dirty = self._dirty or bool(self.entries) or os.path.exists(self._layout.summary(self.date))
+
+    def rebuild(self) -> None:
+        """Make the journal say what the files say, every one of which is read, and have the summary written anew."""
+        self.catch_up()
+        self._contested |= self.entries.keys()
+        self.reconcile()
 
     def flush_if_due(self, *, idle: bool) -> None:
         """Write the summary if it is out of date and its time has come."""

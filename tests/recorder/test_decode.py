@@ -742,6 +742,20 @@ def test_keys_that_become_the_same_lose_nothing(producer: Any) -> None:
     assert sorted(encoded(decode_result(payload).data).values()) == expected
 
 
+def test_an_object_as_a_key_is_refused_when_its_hash_would_take_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.recorder.pickled._MAX_KEY_NODES", 10_000)
+    doubled = b"N" + b"2\x86" * 60
+    for key in (named("x", "Y") + doubled + b"\x81", named("x", "Y") + b")\x81" + doubled + b"b"):
+        assert "10,000 values in objects that are keys" in refused(frame(b"}" + key + b"Ns"))
+
+
+def test_plain_keys_beside_an_object_are_not_counted(producer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.recorder.pickled._MAX_KEY_NODES", 10)
+    payload = job([producer.Plain(a=1), dict.fromkeys(range(100)), {(1, 2): 3}])
+    vanish(producer)
+    assert decode_result(payload).data == [{"a": 1}, dict.fromkeys(range(100)), {(1, 2): 3}]
+
+
 def test_shared_objects_stay_shared_and_are_decoded_once(producer: Any) -> None:
     inner: Any = producer.Plain(a=1)
     for _ in range(50):
@@ -783,11 +797,36 @@ def test_values_of_the_standard_library_come_out_as_they_would_be_recorded_direc
     assert encoded(decoded({"value": [value, value]}, protocol)) == encoded({"value": [value, value]})
 
 
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        ("datetime", b"\x07\xe9\x07\x01\x00\xff\x00\x00\x00\x00"),
+        ("datetime", b"\x07\xe9\x02\x1f\x00\x00\x00\x00\x00\x00"),
+        ("datetime", b"\x00\x00\x01\x01\x00\x00\x00\x00\x00\x00"),
+        ("datetime", b"\x07\xe9\x07\x01\x00\x00\x00\xff\xff\xff"),
+        ("date", b"\x07\xe9\x02\x1f"),
+        ("time", b"\x17\x3c\x00\x00\x00\x00"),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_refused(kind: str, state: bytes) -> None:
+    moment = named("datetime", kind) + b"C" + bytes([len(state)]) + state
+    assert "must be in" in refused(frame(moment + b"\x85R")) or "out of range" in refused(frame(moment + b"\x85R"))
+    if kind == "datetime":
+        assert "unreadable payload: ValueError" in refused(frame(moment + named("x", "Zone") + b")R\x86R"))
+
+
 def test_a_fraction_is_not_worked_out() -> None:
     assert encoded(decoded(Fraction(1, 3))) in ([1, 3], "1/3")
     assert (
         encoded(decode_result(frame(call(named("fractions", "Fraction"), text("1e999999999")))).data) == "1e999999999"
     )
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_integer_too_long_to_become_a_decimal_soon_stays_what_it_is(protocol: int) -> None:
+    assert decoded(Decimal(10**400), protocol) == Decimal(10**400)
+    number = (1 << 8_000_000) - 1
+    assert decode_result(frame(call(named("decimal", "Decimal"), pickle.dumps(number, 2)[2:-1]))).data == number
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -823,6 +862,23 @@ def test_a_zone_that_this_machine_does_not_know_keeps_its_name() -> None:
     berlin = pickle.dumps(datetime(2025, 7, 1, tzinfo=ZoneInfo("Europe/Berlin")))
     payload = framed(berlin.replace(b"Europe/Berlin", b"Europe/Nowhre").replace(berlin[2:11], b"", 1))
     assert encoded(decode_result(payload).data) == {"datetime": "2025-07-01T00:00:00Z", "tzinfo": "Europe/Nowhre"}
+
+
+@pytest.mark.parametrize("key", ["antigravity/x", "x", "America", "tzdata.zi", "../UTC", "/etc/passwd", "a\0b", ""])
+def test_a_zone_s_name_is_looked_for_among_the_known_ones_only(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded(HONEST)
+    decoded(datetime(2025, 7, 1, tzinfo=ZoneInfo("Europe/Berlin")))
+    looked_for: list[str] = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: Any) -> None:
+            looked_for.append(name)
+
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    unpickle = call(named("builtins", "getattr"), named("zoneinfo", "ZoneInfo"), text("_unpickle"))
+    assert decode_result(frame(call(unpickle, text(key)))).data == key
+    assert looked_for == []
 
 
 def test_a_zone_of_a_class_that_we_do_not_know_keeps_its_data() -> None:

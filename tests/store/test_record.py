@@ -72,6 +72,19 @@ RESULTS = st.fixed_dictionaries(
         "extra": SCALARS,
     },
 )
+VALUES = st.recursive(
+    SCALARS | TIMES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.tuples(inner, inner),
+        st.dictionaries(SCALARS, inner, max_size=4),
+        st.frozensets(SCALARS, max_size=3),
+    ),
+    max_leaves=12,
+)
+WHOLE_RESULTS = st.builds(
+    lambda fields, result: {**fields, **result}, st.dictionaries(TEXTS, VALUES, max_size=4), RESULTS
+)
 
 
 class Name(StrEnum):
@@ -326,6 +339,27 @@ def test_a_recording_read_back_is_where_it_was_put(data: dict[str, Any]) -> None
     place, entry = read_entry(record.place.date, record.content)
     assert place == record.place
     assert entry == record.entry
+
+
+@given(WHOLE_RESULTS)
+def test_all_that_was_sent_is_in_the_file_and_beside_it_only_what_was_filled_in(data: dict[str, Any]) -> None:
+    record = built(data, enqueued_at=ENQUEUED)
+    found = content(record)
+    assert set(found) == set(data) | record.filled
+    assert record.filled.isdisjoint(data)
+    for field in set(data) - {"job_id"}:
+        alone = encode.load_exactly(encode.encode({"value": data[field]}))["value"]
+        assert encode.canonical(found[field]) == encode.canonical(alone)
+
+
+@given(WHOLE_RESULTS)
+def test_a_file_s_own_data_recorded_again_makes_the_same_file(data: dict[str, Any]) -> None:
+    first = built(data, enqueued_at=ENQUEUED)
+    again = built(content(first), now=NOW + timedelta(hours=1))
+    assert again.content == first.content
+    assert (again.place, again.timestamp) == (first.place, first.timestamp)
+    assert same_result(first, first.content)
+    assert same_result(again, first.content)
 
 
 @given(RESULTS, st.booleans())

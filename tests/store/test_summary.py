@@ -357,6 +357,37 @@ def test_a_day_of_an_earlier_recorder_gets_a_true_summary(layout: Layout, anothe
     assert_exact(layout)
 
 
+def test_a_day_made_anew_is_as_its_files_say_whatever_the_journal_says(
+    layout: Layout, day: Day, another: Callable[[], Day]
+) -> None:
+    record_in(day, layout, 1, 2, 3, 4)
+    day.flush()
+    add_file(layout, 1, hour=9)
+    name, _ = entry(2)
+    os.unlink(f"{layout.day(DATE)}/{name}")
+    damaged, line = entry(3)
+    Path(layout.day(DATE), damaged).write_bytes(b"{")
+    add_file(layout, 5)
+    Path(layout.summary(DATE)).write_bytes(b"[]")
+    anew = another()
+    anew.rebuild()
+    anew.close()
+    assert [job["job_id"] for job in summary(layout)["jobs"]] == ["job-1", "job-3", "job-4", "job-5"]
+    assert summary(layout)["jobs"][0]["timestamp"] == f"{DATE}T09:00:00Z"
+    assert line in summary(layout)["jobs"]  # it was recorded, though it can't be read now
+    day.close()
+    assert another().entries == anew.entries
+
+
+def test_a_day_whose_journal_is_right_gets_its_summary_anew(layout: Layout, day: Day) -> None:
+    record_in(day, layout, 1)
+    day.flush()
+    os.unlink(layout.summary(DATE))
+    day.rebuild()
+    day.flush()
+    assert_exact(layout)
+
+
 def test_an_empty_day_is_not_dirty_and_gets_no_summary(layout: Layout, day: Day) -> None:
     assert not day.dirty
     day.close()

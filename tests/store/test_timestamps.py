@@ -169,6 +169,38 @@ def test_no_text_makes_the_reader_raise(text: str) -> None:
     assert moment is None or moment.tzinfo is UTC
 
 
+@given(st.from_regex(r"\d{1,5}-\d{1,3}-\d{1,3}[T ]?[\d:.,]{0,20}(Z|z|[+-][\d:.]{1,12})?", fullmatch=True))
+@example("2025-02-17T06:46:23.1234567890123Z")
+@example("2025-W08-1T06:46:23")
+def test_no_text_that_looks_like_a_time_makes_the_reader_raise(text: str) -> None:
+    moment = parse_timestamp(text)
+    assert moment is None or moment.tzinfo is UTC
+
+
+@given(
+    st.one_of(
+        st.floats(), st.integers(), st.decimals(), st.fractions(), st.complex_numbers(), st.binary(max_size=30),
+        st.times(timezones=st.timezones()), st.timedeltas(), st.lists(st.integers()), st.uuids(), st.dates(),
+    )
+)  # fmt: skip
+def test_no_value_makes_the_reader_raise(value: Any) -> None:
+    moment = parse_timestamp(value)
+    assert moment is None or moment.tzinfo is UTC
+
+
+@given(st.datetimes(timezones=st.timezones(), allow_imaginary=True))
+@example(datetime(2025, 11, 2, 1, 30, fold=1, tzinfo=ZoneInfo("America/New_York")))
+@example(datetime(2025, 3, 9, 2, 30, tzinfo=ZoneInfo("America/New_York")))
+@example(datetime(1900, 1, 1, tzinfo=ZoneInfo("Europe/Amsterdam")))
+def test_a_time_of_any_zone_is_read_written_and_read_back_as_one_instant(moment: datetime) -> None:
+    read = parse_timestamp(moment)
+    if read is None:
+        assert moment.year in (1, 9999)
+    else:
+        assert read == moment.astimezone(UTC)
+        assert parse_timestamp(format_timestamp(moment)) == read
+
+
 def test_only_times_from_2000_to_a_day_ahead_are_plausible() -> None:
     now = datetime(2025, 2, 17, tzinfo=UTC)
     tick = timedelta(microseconds=1)
