@@ -279,6 +279,7 @@ class RecordWriter:
         try:
             with open(staged.path, "rb") as file:
                 existing = file.read()
+                os.fsync(file.fileno())  # somebody else may have put it there, who syncs nothing
         except OSError as error:
             raise StorageError(f"can't read a recording ({error.strerror})", path=staged.path) from error
         if record.same_result(incoming, existing):

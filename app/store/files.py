@@ -195,6 +195,9 @@ class DurableFiles:
         while not os.path.isdir(folder):
             missing.append(folder)
             folder = os.path.dirname(folder)
+        if not missing:
+            with suppress(OSError):  # its maker may have died before syncing its name; we may not be allowed to
+                sync_folder(os.path.dirname(folder))
         try:
             for folder in reversed(missing):
                 os.makedirs(folder, exist_ok=True)
@@ -225,10 +228,12 @@ def sweep(folders: Iterable[str], writer: str) -> int:
     """Remove the temporary files that a dead writer left in these folders; returns how many there were."""
     swept = 0
     for folder in folders:
-        for name in os.listdir(folder):
-            if name.startswith(f".{writer}.") and name.endswith(".tmp"):
-                os.unlink(f"{folder}/{name}")
-                swept += 1
+        names = [name for name in os.listdir(folder) if name.startswith(f".{writer}.") and name.endswith(".tmp")]
+        for name in names:
+            os.unlink(f"{folder}/{name}")
+        if names:
+            sync_folder(folder)  # else they could be back after a power cut, and nobody would know of them
+        swept += len(names)
     return swept
 
 
