@@ -11,6 +11,8 @@ Redis lets a script that has written something go on, and PERSIST, which is alwa
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -91,7 +93,9 @@ redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 """
 
 _TAKE_BACK = """
--- KEYS: queue, holders, deaths    ARGV: prefix of taken lists, prefix of leases, own name, seconds to remember
+-- A death counts for every job that was in hand, once; from then on the job comes alone, and a further one counts only
+-- if it was being read.
+-- KEYS: queue, holders, deaths, reading    ARGV: prefix of taken lists, prefix of leases, own name, seconds to remember
 redis.call('PERSIST', KEYS[2])
 local taken_back = {}
 for _, holder in ipairs(redis.call('SMEMBERS', KEYS[2])) do
@@ -100,8 +104,10 @@ for _, holder in ipairs(redis.call('SMEMBERS', KEYS[2])) do
         local id = redis.call('LMOVE', ARGV[1] .. holder, KEYS[1], 'RIGHT', 'LEFT')
         while id do
             count = count + 1
-            redis.call('HINCRBY', KEYS[3], id, 1)
-            redis.call('EXPIRE', KEYS[3], ARGV[4])
+            if redis.call('SREM', KEYS[4], id) == 1 or redis.call('HEXISTS', KEYS[3], id) == 0 then
+                redis.call('HINCRBY', KEYS[3], id, 1)
+                redis.call('EXPIRE', KEYS[3], ARGV[4])
+            end
             id = redis.call('LMOVE', ARGV[1] .. holder, KEYS[1], 'RIGHT', 'LEFT')
         end
         redis.call('SREM', KEYS[2], holder)
@@ -125,7 +131,7 @@ class TakenJob:
     fields: dict[bytes, bytes]
     """Empty when the job was deleted or expired while it waited."""
     deaths: int = 0
-    """Recorders that died with it in hand."""
+    """Recorders that died with it in hand, or, after the first, while they read it."""
 
     @property
     def member(self) -> bytes:
@@ -155,6 +161,7 @@ class Intake:
         self._holders_key = prefix + _HOLDERS
         self.taken_key = self._taken_prefix + recorder
         self.deaths_key = f"{prefix}:deaths"
+        self._reading_key = f"{prefix}:reading"
         self._take = connection.register_script(_TAKE)
         self._give_back = connection.register_script(_GIVE_BACK)
         self._postpone = connection.register_script(_POSTPONE)
@@ -189,6 +196,15 @@ class Intake:
             pipeline.execute_command("HDEL", self.deaths_key, job.member)
             pipeline.execute()
 
+    @contextmanager
+    def reading(self, job: TakenJob) -> Iterator[None]:
+        """Note that a job is being read, if a recorder has died with it in hand before."""
+        if job.deaths:
+            self._connection.sadd(self._reading_key, job.member)
+        yield
+        if job.deaths:
+            self._connection.srem(self._reading_key, job.member)
+
     def renew(self, **state: str | int | None) -> None:
         """Say that this recorder lives, and in which state (see `leases`)."""
         self._renew(
@@ -205,7 +221,7 @@ class Intake:
         flat = cast(
             list[Any],
             self._take_back(
-                keys=[self._queue_key, self._holders_key, self.deaths_key],
+                keys=[self._queue_key, self._holders_key, self.deaths_key, self._reading_key],
                 args=[self._taken_prefix, self._lease_prefix, self._recorder, _REMEMBER_DEATHS_S],
             ),
         )

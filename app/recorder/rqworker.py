@@ -13,7 +13,9 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ConnectionError, DataError, OutOfMemoryError, RedisError, ResponseError  # noqa: A004
+from rq.executions import Execution, ExecutionRegistry
+from rq.job import JobStatus
 from rq.queue import Queue
 from rq.worker import SimpleWorker
 from rq.worker_registration import clean_worker_registry
@@ -27,6 +29,12 @@ log = structlog.get_logger("recorder")
 
 _WORKER_TTL_S = 15  # RQ lengthens the connection's time-out to suit it: to 11 s with this
 _MIN_REDIS = (6, 2, 0)  # for LMOVE
+_JOBS_OWN_FAULT = ("WRONGTYPE", "wrong kind of value", "not an integer", "not a float", "not a valid", "invalid expire")
+"""What Redis says of a job's key or field that holds something odd. All else that it refuses, it refuses for now."""
+
+
+class TakenOverError(Exception):
+    """Another recorder has the job now."""
 
 
 class RQWorker(SimpleWorker):
@@ -52,6 +60,7 @@ class RQWorker(SimpleWorker):
             default_result_ttl=result_ttl_s,
         )
         self._failure: str | None = None
+        self._still_ours: Callable[[], bool] = lambda: True
 
     def appear(self) -> None:
         """Be known to RQ, and listen to its commands. Raises `UsageError` when this Redis is too old for us."""
@@ -85,20 +94,26 @@ class RQWorker(SimpleWorker):
             if self.pubsub_thread is not None:
                 self.unsubscribe()
 
-    def finish_with_rq(self, taken: TakenJob, value: Any, failure: str | None) -> None:
+    def finish_with_rq(self, taken: TakenJob, value: Any, failure: str | None, still_ours: Callable[[], bool]) -> None:
         """RQ's own path: for jobs that failed, and for those with callbacks, dependents, repeats and the like.
 
-        `value` is what the job returns; with a `failure`, it fails for that reason instead.
+        `value` is what the job returns; with a `failure`, it fails for that reason instead. Raises redis-py's errors
+        when Redis can't work at present, or breaks off: then nothing is lost by doing it again. `still_ours` is asked
+        before each step, for others may take the job over while this process is frozen.
         """
         job = self.job_class.of(taken, self.connection, self.queue.name, uses_json(taken.data))
         if job.refused_callbacks:
             hint = "name them in RECORDER_ALLOWED_CALLBACKS"
             log.warning("callbacks not run", job_id=taken.id, callbacks=job.refused_callbacks, hint=hint)
-        self._failure = failure
+        self._failure, self._still_ours = failure, still_ours
         job.outcome = _outcome(value, failure)
         try:
+            self._forget_executions(job)
             execution = self.prepare_execution(job)
             self.perform_job(job, self.queue, execution)
+            self._check_noted(job)
+        except TakenOverError:
+            return
         except Exception as error:
             if _is_outage(error):
                 raise
@@ -107,9 +122,45 @@ class RQWorker(SimpleWorker):
 
     def _finalize_failure(self, job: Any, queue: Any, execution: Any, exc_info: Any) -> None:
         """RQ's own, unless it was Redis that failed while a recorded job was being finished: then it comes again."""
-        if self._failure is None and _is_outage(exc_info[1]):
+        if isinstance(exc_info[1], TakenOverError) or (self._failure is None and _is_outage(exc_info[1])):
             raise exc_info[1]
         super()._finalize_failure(job, queue, execution, exc_info)
+
+    def enqueue_ready_dependents(self) -> None:
+        """Enqueue, in whatever queue, the dependents that RQ was cut off from enqueuing when their job was finished."""
+        try:
+            for queue in Queue.all(connection=self.connection, job_class=self.job_class, serializer=PickleData):
+                queue.ready_job_registry.cleanup()
+        except ResponseError as error:
+            if _is_outage(error):
+                raise
+            log.error("RQ can't enqueue dependents", reason=str(error))
+
+    def _forget_executions(self, job: RecordedJob) -> None:
+        """Forget the executions that recorders died in, or were cut off in; RQ would hold the job for running."""
+        with self.connection.pipeline() as pipeline:
+            for execution_id in ExecutionRegistry(job.id, self.connection).get_execution_ids():
+                Execution(execution_id, job.id, self.connection).delete(job, pipeline)
+            pipeline.execute()
+
+    def _check_noted(self, job: RecordedJob) -> None:
+        """RQ goes on when it could not note what became of a job that failed; then the job still looks started."""
+        if self.connection.hget(job.key, "status") == JobStatus.STARTED.encode():
+            raise ConnectionError("RQ could not note what became of a job")
+
+    def prepare_job_execution(self, *args: Any, **kwargs: Any) -> None:
+        """RQ's own, for a job that is still ours."""
+        self._check_ours()
+        super().prepare_job_execution(*args, **kwargs)
+
+    def handle_job_success(self, *args: Any, **kwargs: Any) -> None:
+        """RQ's own, for a job that is still ours."""
+        self._check_ours()
+        super().handle_job_success(*args, **kwargs)
+
+    def _check_ours(self) -> None:
+        if not self._still_ours():
+            raise TakenOverError
 
     def handle_exception(self, job: Any, *exc_info: Any) -> None:
         """The batch's report says what happened; RQ would log a traceback."""
@@ -118,6 +169,7 @@ class RQWorker(SimpleWorker):
         self, job: Any, queue: Any, started_job_registry: Any = None, exc_string: str = "", execution: Any = None
     ) -> None:
         """RQ's own, with the reason in words instead of a traceback."""
+        self._check_ours()
         reason, self._failure = self._failure, None
         super().handle_job_failure(job, queue, started_job_registry, reason or exc_string, execution)
 
@@ -125,6 +177,7 @@ class RQWorker(SimpleWorker):
         """Forget expired jobs and dead workers. The rest of RQ's maintenance fails jobs or runs callbacks."""
         for registry in (self.queue.finished_job_registry, self.queue.failed_job_registry):
             registry.cleanup()
+        self.queue.ready_job_registry.cleanup()
         clean_worker_registry(self.queue)
         self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
 
@@ -140,9 +193,9 @@ class RQWorker(SimpleWorker):
 
 def _is_outage(error: BaseException) -> bool:
     """Whether it is Redis that can't work at present, and not the job that Redis can't work with."""
-    return isinstance(error, RedisError) and (
-        not isinstance(error, ResponseError) or isinstance(error, OutOfMemoryError | ReadOnlyError)
-    )
+    if not isinstance(error, RedisError) or isinstance(error, DataError):
+        return False
+    return not isinstance(error, ResponseError) or not any(words in str(error) for words in _JOBS_OWN_FAULT)
 
 
 def _outcome(value: Any, failure: str | None) -> Callable[[], Any]:

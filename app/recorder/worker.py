@@ -10,15 +10,17 @@ import faulthandler
 import threading
 import time
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, ResponseError, TimeoutError  # noqa: A004
 from rq.defaults import DEFAULT_RESULT_TTL
 from rq.job import JobStatus
 from rq.worker.base import WorkerStatus
@@ -87,6 +89,11 @@ class RecorderWorker(RQWorker):
         self._stop = stop or threading.Event()
         self._recover_at = 0.0
         self._trouble = ""
+        """What keeps us from recording."""
+        self._troubles: set[str] = set()
+        """The kinds of trouble that were said since the last time that all was well."""
+        self._absent: deque[str] = deque()
+        """Recorders whose lease has run out: they died, or are frozen."""
         self._behind: dict[str, str | None] = {}
         """Why the summary, or `latest`, is behind, as it was last said."""
 
@@ -107,7 +114,7 @@ class RecorderWorker(RQWorker):
         while not self._stop.is_set():
             try:
                 self._recover_if_due()
-                self._writer.check_room()
+                self._writer.check()
                 jobs = self._take(wait=not burst)
                 if jobs:
                     self._record(jobs)
@@ -133,7 +140,7 @@ class RecorderWorker(RQWorker):
             except RedisError as error:
                 if burst:
                     raise unavailable(error) from error
-                self._set_trouble(f"Redis: {error}", hint="jobs stay in Redis; trying again")
+                self._set_redis_trouble(error, hint="jobs stay in Redis; trying again")
                 self._back_off(failures)
                 failures += 1
             except RecorderError:
@@ -185,7 +192,8 @@ class RecorderWorker(RQWorker):
                     batch.gone.append(job)
                     continue
                 try:
-                    pending = self._stage(job)
+                    with self._intake.reading(job):
+                        pending = self._stage(job)
                 except BaseException:
                     self._writer.abandon(batch.pending)
                     raise
@@ -199,9 +207,11 @@ class RecorderWorker(RQWorker):
     def _complete(self, batch: _Batch) -> None:
         """Make a batch durable, and only then acknowledge it."""
         outcomes = self._writer.commit(batch.pending)
-        self._acknowledge(batch, outcomes)
+        refusal = self._acknowledge(batch, outcomes)
         self._report(batch, outcomes)
-        self._writer.check_room()
+        if refusal is not None:
+            raise refusal
+        self._writer.check()
 
     def _stage(self, job: TakenJob) -> Pending:
         enqueued_at = parse_timestamp(job.text("enqueued_at"))
@@ -221,7 +231,11 @@ class RecorderWorker(RQWorker):
         }
         return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at)
 
-    def _acknowledge(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+    def _acknowledge(self, batch: _Batch, outcomes: Sequence[Outcome]) -> ResponseError | None:
+        """Finish each job in Redis. One that Redis refuses to finish at present goes to the end of the queue.
+
+        Returns the refusal when it held for the whole batch.
+        """
         plain: list[tuple[TakenJob, Outcome]] = []
         others: list[tuple[TakenJob, Outcome]] = []
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
@@ -237,16 +251,22 @@ class RecorderWorker(RQWorker):
             self._options.default_result_ttl_s,
         )
         others += [pair for pair, result in zip(plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ]
+        refusals = []
         for job, outcome in others:
             if self._intake.holds(job):  # else another recorder has taken it over
-                self._finish_with_rq(job, outcome)
-                self._intake.drop(job)
+                try:
+                    self._finish_with_rq(job, outcome)
+                    self._intake.drop(job)
+                except ResponseError as error:
+                    self._intake.postpone(job)
+                    refusals.append(error)
         for job in batch.gone:
             log.warning("job is gone", job_id=job.id, hint="it was deleted or it expired before it could be recorded")
             self._intake.drop(job)
         for (job, outcome), result in zip(plain, acknowledged, strict=True):
             if result is Acknowledged.GONE:
                 log.warning("job is gone", job_id=job.id, hint="it was deleted meanwhile", path=outcome.path)
+        return refusals[0] if refusals and len(refusals) == len(batch.jobs) else None
 
     def _finish_with_rq(self, job: TakenJob, outcome: Outcome) -> None:
         status, failure = JobStatus.FINISHED, None
@@ -254,8 +274,10 @@ class RecorderWorker(RQWorker):
             status = JobStatus.FAILED
             # `failed` finds the file by the end of this text.
             failure = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
-        if job.text("status") != status:  # else that was done, and only our letting go of it was cut off
-            self.finish_with_rq(job, _return_value(outcome), failure)
+        # Else that was done (it may be to be repeated), and only our letting go of it was cut off.
+        if job.text("status") not in (status, JobStatus.SCHEDULED):
+            self.finish_with_rq(job, _return_value(outcome), failure, partial(self._intake.holds, job))
+        self.enqueue_ready_dependents()
 
     def _report(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -284,7 +306,7 @@ class RecorderWorker(RQWorker):
             except RedisError as error:
                 if not wait:
                     raise unavailable(error) from error
-                self._set_trouble(f"Redis: {error}", hint="is it running, and REDIS_URL right? Trying again")
+                self._set_redis_trouble(error, hint="is it running, and REDIS_URL right? Trying again")
                 self._back_off(failures)
                 failures += 1
             else:
@@ -309,36 +331,47 @@ class RecorderWorker(RQWorker):
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():
             log.warning("taken back from a dead recorder", recorder=recorder, jobs=count)
+            self._absent.append(recorder)
 
     def _recover_if_due(self) -> None:
+        while self._absent:
+            self._writer.stand_in_for(self._absent.popleft())
         if time.monotonic() >= self._recover_at:
             for dead in self._writer.recover():
                 log.warning("put right what a dead recorder left", recorder=dead)
                 self._intake.end_lease(dead)
                 self._report_taken_back()
+            self._report_behind("what a dead recorder left remains", self._writer.recovery_problem)
             self._recover_at = time.monotonic() + _RECOVER_INTERVAL_S
 
     def _give_back(self) -> None:
         try:
             self._intake.give_back()
         except RedisError as error:
-            self._set_trouble(f"Redis: {error}", hint="jobs stay in Redis; trying again")
+            self._set_redis_trouble(error, hint="jobs stay in Redis; trying again")
 
     def _back_off(self, failures: int) -> None:
         self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
-    def _set_trouble(self, what: str, **context: str | None) -> bool:
-        """Say what we wait for, once; returns whether it is news."""
-        if what == self._trouble:
-            return False
-        log.error("waiting", reason=what, **{key: text for key, text in context.items() if text})
+    def _set_redis_trouble(self, error: RedisError, hint: str) -> None:
+        # redis-py has many words for a Redis that is away, and RQ's refusals name a job.
+        kind = "away" if type(error) in (ConnectionError, TimeoutError, BusyLoadingError) else type(error).__name__
+        self._set_trouble(f"Redis: {error}", kind=f"Redis: {kind}", hint=hint)
+
+    def _set_trouble(self, what: str, *, kind: str = "", **context: str | None) -> bool:
+        """Say what we wait for, once of each kind; returns whether it is news."""
         self._trouble = what
-        return True
+        news = (kind or what) not in self._troubles
+        if news:
+            log.error("waiting", reason=what, **{key: text for key, text in context.items() if text})
+            self._troubles.add(kind or what)
+        return news
 
     def _recovered(self) -> None:
         if self._trouble:
             log.info("going on", after=self._trouble)
             self._trouble = ""
+            self._troubles.clear()
 
     def _leave(self) -> None:
         """Give back what is in hand and be gone from Redis, if Redis is there."""

@@ -19,13 +19,14 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self
 
-from app.store import encode, record, scan
-from app.store.errors import LockedError, StorageError, UnrecordableError
-from app.store.files import DurableFiles, Staged, sweep, wrap_os_errors
+from app.store import encode, record
+from app.store.errors import LockedError, NameTooLongError, StorageError, UnrecordableError
+from app.store.files import DurableFiles, Staged, wrap_os_errors
 from app.store.latest import LatestLink, exclusive
 from app.store.layout import Layout
-from app.store.ledger import Ledger, dead_writers
+from app.store.ledger import Ledger, open_folders
 from app.store.record import Record
+from app.store.recovery import put_right
 from app.store.summary import Day, Entry
 from app.store.timestamps import format_timestamp, plausible
 
@@ -105,6 +106,8 @@ class RecordWriter:
         """Why `latest` is behind, if it is."""
         self.summary_problem: StorageError | None = None
         """Why a summary is behind, if one is."""
+        self.recovery_problem: StorageError | None = None
+        """Why not all is put right that dead writers left, if so."""
 
     def __enter__(self) -> Self:
         return self
@@ -112,8 +115,13 @@ class RecordWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def check_room(self) -> None:
-        """Raise `StorageError` when the disk is nearly full: what is begun now may not fit."""
+    @wrap_os_errors
+    def check(self) -> None:
+        """Raise `StorageError` when the disk is nearly full, so that what is begun now may not fit.
+
+        To be called before each batch: it also sees to it that this writer's ledger is still there.
+        """
+        self._ledger.keep()
         self._files.check_room(self._min_free_bytes)
 
     @wrap_os_errors
@@ -130,7 +138,11 @@ class RecordWriter:
         self._ledger.note(f"daily/{place.date}")
         path = self.layout.recording(place)
         outcome = Outcome(Kind.RECORDED, path, place.job_id, place.scraper_id, warnings=built.warnings)
-        return Pending(self._files.stage(path, built.content), built, outcome, len(built.content))
+        try:
+            staged = self._files.stage(path, built.content)
+        except NameTooLongError as error:
+            raise UnrecordableError(f"{error.message}: {error.path}") from error
+        return Pending(staged, built, outcome, len(built.content))
 
     @wrap_os_errors
     def stage_quarantine(
@@ -195,23 +207,22 @@ class RecordWriter:
 
     @wrap_os_errors
     def recover(self) -> list[str]:
-        """Put right what dead writers left: temporary files, journals, summaries. Returns their names."""
-        recovered = []
-        for dead in dead_writers(self.layout.state):
-            folders = [f"{self.layout.root}/{folder}" for folder in dead.folders]
-            sweep((sub for folder in folders for sub in scan.all_folders(folder)), dead.name)
-            sweep([self.layout.root], dead.name)
-            for folder in dead.folders:
-                root, _, date = folder.partition("/")
-                if root == "daily" and os.path.isdir(self.layout.day(date)):
-                    self._ledger.note(folder)
-                    day = self._day(date)
-                    day.reconcile()
-                    day.flush()
-                    if day.entries:
-                        self._advance_latest(date)
-            recovered.append(dead.name)
-        return recovered
+        """Put right what dead writers left: temporary files, journals, summaries. Returns their names.
+
+        What can't be put right now is no reason to stop recording.
+        """
+        recovery = put_right(self.layout, self._settle_day)
+        self.recovery_problem = recovery.problems[0] if recovery.problems else None
+        return recovery.recovered
+
+    @wrap_os_errors
+    def stand_in_for(self, writer: str) -> None:
+        """See to the summaries of the days that another writer has open: it may be frozen, and owe them."""
+        for folder in open_folders(self.layout.state, writer):
+            root, _, date = folder.partition("/")
+            if root == "daily" and os.path.isdir(self.layout.day(date)):
+                self._ledger.note(folder)
+                self._day(date).catch_up()
 
     @wrap_os_errors
     def close(self) -> None:
@@ -222,11 +233,20 @@ class RecordWriter:
                 self._reconcile_suspect(date)
             for day in self._days.values():
                 day.close()
+            self._files.tidy()
             in_order = True
         finally:
             self._days.clear()
             self._files.close()
             self._ledger.close(in_order=in_order)
+
+    def _settle_day(self, date: str) -> None:
+        self._ledger.note(f"daily/{date}")
+        day = self._day(date)
+        day.reconcile()
+        day.flush()
+        if day.entries:
+            self._advance_latest(date)
 
     @wrap_os_errors
     def _flush_day(self, date: str, *, idle: bool) -> None:
@@ -243,35 +263,41 @@ class RecordWriter:
         try:
             if self._files.place(pending.staged):
                 return pending.outcome
-        except UnrecordableError as error:
-            return self._put_away(pending, error.message)
+        except NameTooLongError as error:
+            return self._put_away(pending, error)
         if pending.record is None:  # in quarantine already
             self._files.keep(pending.staged)
             return pending.outcome
         if not os.path.isfile(pending.staged.path):
-            return self._put_away(pending, f"something that is no file stands at {pending.staged.path}")
+            obstacle = StorageError("something that is no file stands in its place", path=pending.staged.path)
+            return self._put_away(pending, obstacle)
         try:
             with exclusive(self.layout.conflict_lock(pending.record.place), _CONFLICT_TIMEOUT_S):
                 kind = self._settle_conflict(pending.staged, pending.record)
         except LockedError as error:
             self._files.discard(pending.staged)
             return replace(pending.outcome, kind=Kind.POSTPONED, reason=str(error))
-        except UnrecordableError as error:
-            return self._put_away(pending, error.message)
+        except NameTooLongError as error:
+            return self._put_away(pending, error)
         path = pending.outcome.path
         if kind is Kind.SUPERSEDED:
             path = self._superseded_path(pending.record, pending.record.content)
         return replace(pending.outcome, kind=kind, path=path)
 
-    def _put_away(self, pending: Pending, reason: str) -> Outcome:
+    def _put_away(self, pending: Pending, error: StorageError) -> Outcome:
         """The recording can't have its name, now or later: keep the result where nothing stands in its way."""
         staged, incoming = pending.staged, pending.record
-        self._files.discard(staged)
         if incoming is None:
-            raise StorageError(reason, path=staged.path, hint="move OUTPUT_DIR to a file system with longer names")
+            raise error
+        self._files.discard(staged)
+        reason = f"{error.message}: {error.path}"
         kept = self.stage_quarantine(incoming.place.job_id, reason, incoming.content, {"origin": staged.path})
-        if not self._files.place(kept.staged):
-            self._files.keep(kept.staged)
+        try:
+            if not self._files.place(kept.staged):
+                self._files.keep(kept.staged)
+        except StorageError:
+            self.abandon([kept])
+            raise
         return kept.outcome
 
     def _settle_conflict(self, staged: Staged, incoming: Record) -> Kind:

@@ -41,5 +41,9 @@ class StorageError(RecorderError):
     """OUTPUT_DIR can't be written to just now; nothing of the batch was acknowledged."""
 
 
+class NameTooLongError(StorageError):
+    """The file system can't hold so long a name."""
+
+
 class LockedError(StorageError):
     """Another recorder holds a lock too long; it may be frozen."""

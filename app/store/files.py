@@ -16,7 +16,7 @@ from functools import wraps
 from itertools import count
 from typing import ParamSpec, TypeVar
 
-from app.store.errors import StorageError, UnrecordableError
+from app.store.errors import NameTooLongError, StorageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +52,8 @@ class DurableFiles:
         self._numbers = count()
         self._safe_folders: set[str] = set()
         self._unsynced: set[str] = set()
+        self._left: set[str] = set()
+        """Temporary files of failed batches."""
         self._make_root()
 
     def stage(self, path: str, content: bytes) -> Staged:
@@ -108,17 +110,28 @@ class DurableFiles:
             raise storage_error("can't remove a temporary file", staged.temporary, error) from error
 
     def abandon(self, staged: list[Staged]) -> None:
-        """Remove what a failed batch left, as far as the disk lets us; the sweep of dead writers does the rest."""
+        """Remove what a failed batch left: what the disk doesn't let us remove now, when it does."""
         for one in staged:
             one.written.exception()  # wait for the writing thread to be done with it
-            try:
-                os.unlink(one.temporary)
-            except OSError:
-                continue
+            self._left.add(one.temporary)
+        with suppress(OSError):
+            self.tidy()
         self._safe_folders.clear()  # a folder may have been removed under us
+
+    def tidy(self) -> None:
+        """Remove, durably, what failed batches left. Raises OSError."""
+        for path in self._left:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        for folder in {os.path.dirname(path) for path in self._left}:
+            with suppress(FileNotFoundError):
+                sync_folder(folder)
+        self._left.clear()
 
     def sync_folders(self) -> None:
         """Make every name given since the last call durable."""
+        with suppress(OSError):
+            self.tidy()
         folders, self._unsynced = self._unsynced, set()
         try:
             list(self._pool.map(sync_folder, folders))
@@ -266,19 +279,16 @@ _HINTS = {
     errno.EIO: "the disk reports an error: check its health",
     errno.EISDIR: "a folder stands where a file is needed: move it away",
     errno.ENOENT: "it was removed meanwhile, or is a link to nowhere",
+    errno.ENAMETOOLONG: "move OUTPUT_DIR to a file system that allows longer names, or to a shorter path",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away",
 }
 
 
-def storage_error(what: str, path: str, error: OSError) -> StorageError | UnrecordableError:
-    """What the file system said, as an error that names the path and says what to do.
-
-    A name that is too long for this file system will be so again: that one is the result's, not the disk's.
-    """
+def storage_error(what: str, path: str, error: OSError) -> StorageError:
+    """What the file system said, as an error that names the path and says what to do."""
     cause = error.strerror or str(error)
-    if error.errno == errno.ENAMETOOLONG:
-        return UnrecordableError(f"{what} ({cause}): {path}")
-    return StorageError(f"{what} ({cause})", path=path, hint=_HINTS.get(error.errno or 0, "see the system's log"))
+    kind = NameTooLongError if error.errno == errno.ENAMETOOLONG else StorageError
+    return kind(f"{what} ({cause})", path=path, hint=_HINTS.get(error.errno or 0, "see the system's log"))
 
 
 def wrap_os_errors(method: Callable[P, T]) -> Callable[P, T]:

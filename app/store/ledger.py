@@ -11,10 +11,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.store.errors import StorageError
-from app.store.files import sync_folder
+from app.store.files import storage_error, sync_folder
 
 _SUFFIX = ".writer"
 _NEW = ".new"
@@ -27,20 +27,23 @@ class DeadWriter:
 
     name: str
     folders: tuple[str, ...]
+    ledger: str = field(compare=False)
+    """Its ledger's path."""
+
+    def forget(self) -> None:
+        """Remove its ledger: all that it left is put right."""
+        with suppress(FileNotFoundError):  # it was only slow to close
+            os.unlink(self.ledger)
 
 
 class Ledger:
     """This writer's own note of the folders that it has open."""
 
     def __init__(self, state_folder: str, writer: str) -> None:
+        self._folder = state_folder
         self._path = f"{state_folder}/{writer}{_SUFFIX}"
         self._noted: set[str] = set()
-        try:
-            os.makedirs(state_folder, exist_ok=True)
-            self._handle = self._make()
-            sync_folder(state_folder)
-        except OSError as error:
-            raise StorageError(f"can't note an open writer ({error.strerror})", path=self._path) from error
+        self._open()
 
     def note(self, folder: str) -> None:
         """Make it known, durably, that this writer is about to write into `folder`."""
@@ -52,10 +55,26 @@ class Ledger:
             written = os.write(self._handle, line)
             os.fsync(self._handle)
         except OSError as error:
-            raise StorageError(f"can't note an open folder ({error.strerror})", path=self._path) from error
+            raise storage_error("can't note an open folder", self._path, error) from error
         if written < len(line):
             raise StorageError("can't note an open folder (no space left)", path=self._path, hint="free some space")
         self._noted.add(folder)
+
+    def keep(self) -> None:
+        """Make the ledger again where somebody has removed it, with OUTPUT_DIR perhaps.
+
+        Raises `StorageError` when OUTPUT_DIR's disk isn't there: what is written under its mount point is hidden later.
+        """
+        if os.path.exists(self._path):
+            return
+        if _device(self._folder) != self._device:
+            hint = "mount it again; if OUTPUT_DIR has moved for good, start the recorder anew"
+            raise StorageError("OUTPUT_DIR's disk is gone", path=os.path.dirname(self._folder), hint=hint)
+        os.close(self._handle)
+        self._open()
+        noted, self._noted = self._noted, set()
+        for folder in noted:
+            self.note(folder)
 
     def close(self, *, in_order: bool) -> None:
         """Let go of the ledger: and of its file too, if everything this writer had open is in order."""
@@ -63,6 +82,15 @@ class Ledger:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
         os.close(self._handle)
+
+    def _open(self) -> None:
+        try:
+            os.makedirs(self._folder, exist_ok=True)
+            self._handle = self._make()
+            sync_folder(self._folder)
+            self._device = _device(self._folder)
+        except OSError as error:
+            raise storage_error("can't note an open writer", self._path, error) from error
 
     def _make(self) -> int:
         """The file, locked before it has its name, so that it never looks like a dead writer's."""
@@ -79,6 +107,13 @@ class Ledger:
                 raise
             else:
                 return handle
+
+
+def _device(folder: str) -> int:
+    """The disk that a folder is on, or would be."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return os.stat(folder).st_dev
 
 
 @contextmanager
@@ -98,10 +133,7 @@ def _held(path: str) -> Iterator[int | None]:
 
 
 def dead_writers(state_folder: str) -> Iterator[DeadWriter]:
-    """Each writer that died, held so that nobody else puts it right meanwhile.
-
-    Its ledger is removed when the caller comes back for the next one, and stays when the caller fails.
-    """
+    """Each writer that died, held, until the caller comes back for the next, so that nobody else puts it right."""
     try:
         names = sorted(os.listdir(state_folder))
     except FileNotFoundError:
@@ -120,6 +152,52 @@ def dead_writers(state_folder: str) -> Iterator[DeadWriter]:
                 continue
             with open(handle, closefd=False, encoding="utf-8", errors="replace") as ledger:
                 folders = tuple(dict.fromkeys(line.strip() for line in ledger if _FOLDER.fullmatch(line)))
-            yield DeadWriter(name.removesuffix(_SUFFIX), folders)
-            with suppress(FileNotFoundError):  # its writer was only slow to close, or another put it right
-                os.unlink(path)
+            yield DeadWriter(name.removesuffix(_SUFFIX), folders, path)
+
+
+def is_alive(state_folder: str, writer: str) -> bool:
+    """Whether the writer of this name lives; so it seems where its ledger can't be asked."""
+    return _folders_of_living(f"{state_folder}/{writer}{_SUFFIX}") is not None
+
+
+def anyone_lives(state_folder: str) -> bool:
+    """Whether there is a living writer."""
+    return any(_folders_of_living(ledger) is not None for ledger in _ledgers(state_folder))
+
+
+def open_folders(state_folder: str, writer: str) -> set[str]:
+    """The folders that a living writer has open, as far as can be seen."""
+    return _folders_of_living(f"{state_folder}/{writer}{_SUFFIX}") or set()
+
+
+def is_open(state_folder: str, folder: str) -> bool:
+    """Whether a living writer has this folder (such as ``daily/2025-08-08``) open."""
+    return any(folder in (_folders_of_living(ledger) or ()) for ledger in _ledgers(state_folder))
+
+
+def _ledgers(state_folder: str) -> list[str]:
+    try:
+        return [f"{state_folder}/{name}" for name in os.listdir(state_folder) if name.endswith(_SUFFIX)]
+    except OSError:
+        return []
+
+
+def _folders_of_living(ledger: str) -> set[str] | None:
+    """What a writer has noted, or None when it is gone.
+
+    A shared lock, taken and let go at once: it can't be had while the writer lives, and two that ask don't take each
+    other for one.
+    """
+    try:
+        handle = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return set()
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        with open(handle, encoding="utf-8", errors="replace") as lines:
+            return {line.strip() for line in lines}
+    os.close(handle)
+    return None

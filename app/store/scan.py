@@ -15,7 +15,7 @@ def days(layout: Layout) -> list[str]:
     """The dates that have a folder, oldest first."""
     try:
         with os.scandir(layout.daily) as entries:
-            return sorted(entry.name for entry in entries if is_date(entry.name) and entry.is_dir())
+            return sorted(entry.name for entry in entries if is_date(entry.name) and is_folder(entry))
     except FileNotFoundError:
         return []
 
@@ -51,6 +51,14 @@ def all_folders(folder: str) -> Iterator[str]:
         yield path
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link to itself is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def is_recording(entry: os.DirEntry[str]) -> bool:
     """Whether a folder's entry can be a recording: a plain file ``*.json`` that isn't hidden."""
     return entry.name.endswith(".json") and not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
@@ -59,6 +67,6 @@ def is_recording(entry: os.DirEntry[str]) -> bool:
 def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if is_folder(entry))
     except FileNotFoundError:
         return []

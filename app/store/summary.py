@@ -13,7 +13,7 @@ from typing import Any
 
 from app.store import encode, scan
 from app.store.errors import StorageError
-from app.store.files import DurableFiles
+from app.store.files import DurableFiles, storage_error
 from app.store.layout import Layout
 from app.store.record import read_entry
 from app.store.timestamps import sort_key
@@ -114,7 +114,9 @@ class Day:
             self.entries.clear()
             self._read_to = 0
             self.reconcile()
-        if not os.path.isdir(self._layout.day(self.date)):  # removed, and with it all that there was to say
+        try:
+            os.stat(self._layout.day(self.date))
+        except FileNotFoundError:  # removed, and with it all that there was to say
             self._dirty = False
             return
         self._verify_contested()
@@ -171,7 +173,7 @@ class Day:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise StorageError(f"can't append to the journal ({error.strerror})", path=path) from error
+            raise storage_error("can't append to the journal", path, error) from error
         if written < len(chunk):
             raise StorageError("can't append to the journal (no space left)", path=path, hint="free some space")
         self._dirty = True

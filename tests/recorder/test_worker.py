@@ -488,7 +488,7 @@ def test_a_folder_in_the_place_of_a_recording_puts_that_result_away_and_no_other
     assert [finished(job) for job in jobs] == [True, False, True]
     (kept,) = tmp_path.glob("quarantine/*/*.json")
     entry = json.loads(kept.read_bytes())
-    assert entry["reason"] == f"something that is no file stands at {obstacle}"
+    assert entry["reason"] == f"something that is no file stands in its place: {obstacle}"
     assert json.loads(base64.b64decode(entry["payload"]["base64"]))["job_id"] == "j1"
 
 

@@ -25,6 +25,7 @@ from app.recorder.write import Kind, Outcome, RecordWriter, writer_name
 from app.store import record, scan
 from app.store.errors import StorageError, UnrecordableError
 from app.store.files import DurableFiles
+from app.store.latest import exclusive
 from app.store.layout import Layout
 from tests.store.faults import Disk
 
@@ -700,10 +701,27 @@ def test_a_refused_recovery_is_tried_again(root: str) -> None:
     with RecordWriter(root) as writer:
         with pytest.MonkeyPatch.context() as patch:
             Disk(patch, root).refuse("unlink", errno.EROFS)
-            with pytest.raises(StorageError, match=os.strerror(errno.EROFS)):
-                writer.recover()
+            assert writer.recover() == []
+            assert os.strerror(errno.EROFS) in str(writer.recovery_problem)
+            assert kinds(give(writer, result("other", day="2025-08-09"))) == [Kind.RECORDED]
         assert writer.recover() == ["dead"]
+        assert writer.recovery_problem is None
     assert_no_temporaries(root)
+
+
+def test_a_dead_writers_day_that_can_not_be_put_right_holds_up_no_other_and_is_tried_again(root: str) -> None:
+    dead = RecordWriter(root, name="dead")
+    give(dead, result("a"), result("b", day="2025-08-09"))
+    dead._ledger.close(in_order=False)
+    blocked = Path(Layout(root).summary(DATE))
+    blocked.mkdir()
+    with RecordWriter(root) as writer:
+        assert writer.recover() == []
+        assert str(blocked) in str(writer.recovery_problem)
+        assert Path(Layout(root).summary("2025-08-09")).is_file()
+        blocked.rmdir()
+        assert writer.recover() == ["dead"]
+    assert_exact(root)
 
 
 def test_writers_have_names_of_their_own() -> None:
@@ -724,3 +742,190 @@ def test_a_batch_that_failed_half_way_is_in_the_summary_after_a_clean_end(tmp_pa
     writer.close()
     assert json.loads((latest_day / "summary.json").read_bytes())["total_jobs"] == 2
     assert os.readlink(tmp_path / "latest") == "daily/2025-02-17"
+
+
+# What can't have its name, or can't be settled
+
+
+def give_way(writer: RecordWriter, disk: Disk, *results: dict[str, Any]) -> None:
+    """A batch that may raise `StorageError`, and nothing else; given up then, as the recorder does."""
+    staged = []
+    try:
+        for data in results:
+            staged.append(writer.stage(data))
+        writer.commit(staged)
+    except StorageError:
+        writer.abandon(staged)
+    writer.flush(idle=True)
+    disk.work()
+
+
+def test_a_result_whose_name_is_too_long_is_kept_in_quarantine_and_the_others_are_recorded(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_long = f"{root}/daily/{DATE}/scrapers/nyc/b.json"
+    with RecordWriter(root) as writer:
+        disk = Disk(monkeypatch, root)
+        disk.refuse("link", errno.ENAMETOOLONG, path=too_long)
+        for recorded in (Kind.RECORDED, Kind.DUPLICATE):
+            outcomes = give(writer, result("a"), result("b", "the long one"), result("c"))
+            assert kinds(outcomes) == [recorded, Kind.QUARANTINED, recorded]
+        kept = json.loads(Path(outcomes[1].path).read_bytes())
+        assert os.strerror(errno.ENAMETOOLONG) in kept["reason"] == outcomes[1].reason
+        assert (kept["job_id"], kept["origin"]) == ("b", too_long)
+        assert json.loads(base64.b64decode(kept["payload"]["base64"]))["result"] == {"text": "the long one"}
+        assert len(list(Path(root).glob("quarantine/*/*"))) == 1
+        assert_no_temporaries(root)
+    assert_exact(root)
+
+
+def test_a_result_whose_folder_is_too_long_raises_and_leaves_the_batch_as_it_was(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RecordWriter(root) as writer:
+        give(writer, result("a"))
+        disk = Disk(monkeypatch, root)
+        staged = [writer.stage(result("b"))]
+        disk.refuse("mkdir", errno.ENAMETOOLONG)
+        with pytest.raises(UnrecordableError, match=os.strerror(errno.ENAMETOOLONG)):
+            writer.stage(result("c", day="2025-08-09"))
+        disk.work()
+        writer.commit(staged)
+    assert len(files_of(root)) == 2
+    assert_exact(root)
+
+
+def test_a_result_that_can_not_be_settled_now_is_postponed_and_the_others_are_recorded(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.recorder.write._CONFLICT_TIMEOUT_S", 0.01)
+    with RecordWriter(root) as writer:
+        give(writer, result("a", "old", minute=1))
+        batch = [result("b"), result("a", "new", minute=2), result("c")]
+        place = record.build(batch[1], enqueued_at=None, now=NOON, payload_bytes=0, max_bytes=sys.maxsize).place
+        with exclusive(writer.layout.conflict_lock(place), 1):
+            outcomes = give(writer, *batch)
+        assert kinds(outcomes) == [Kind.RECORDED, Kind.POSTPONED, Kind.RECORDED]
+        assert "lock" in str(outcomes[1].reason)
+        assert text_at(f"{root}/daily/{DATE}/scrapers/nyc/a.json") == "old"
+        assert_no_temporaries(root)
+        assert kinds(give(writer, *batch)) == [Kind.DUPLICATE, Kind.REPLACED, Kind.DUPLICATE]
+    assert texts(root) == ["new", "old", "t", "t"]
+    assert_exact(root)
+
+
+@pytest.mark.parametrize("step", ["symlink", "replace", "link"])
+def test_a_name_of_our_own_that_is_too_long_is_the_disk_s_error(
+    root: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    disk = Disk(monkeypatch, root)
+    with RecordWriter(root) as writer:
+        disk.refuse(step, errno.ENAMETOOLONG)
+        try:
+            give_way(writer, disk, result("a"), result("b"))
+        finally:
+            disk.work()
+        assert_no_temporaries(root)
+
+
+def test_a_quarantine_whose_name_is_too_long_is_the_disk_s_error(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RecordWriter(root) as writer:
+        Disk(monkeypatch, root).refuse("mkdir", errno.ENAMETOOLONG)
+        with pytest.raises(StorageError):
+            writer.stage_quarantine("a", "no", b"", {}, enqueued_at=NOON)
+
+
+def test_a_disk_that_refuses_what_is_put_into_quarantine_instead_is_left_without_temporaries(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RecordWriter(root) as writer:
+        writer.commit([writer.stage_quarantine("z", "no", b"", {})])
+        os.makedirs(f"{root}/daily/{DATE}/scrapers/nyc/a.json")
+        staged = [writer.stage(result("a"))]
+        staged[0].staged.written.result()
+        disk = Disk(monkeypatch, root)
+        disk.refuse("write", errno.ENOSPC)
+        with pytest.raises(StorageError):
+            writer.commit(staged)
+        disk.work()
+        assert kinds(give(writer, result("a"))) == [Kind.QUARANTINED]
+        assert_no_temporaries(root)
+
+
+def test_after_a_failed_sync_the_bytes_are_written_again_to_a_new_file(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel may forget what it could not write, and call the next sync of the same file a success."""
+    with RecordWriter(root) as writer:
+        disk = Disk(monkeypatch, root)
+        ledger = f"{root}/.recorder/{writer.name}.writer"
+        for synced_before in (0, 1):  # the line of the ledger; then the recording, whose sync is the next
+            disk.refuse("fsync file", errno.EIO, times=1, after=synced_before)
+            staged = []
+            with pytest.raises(StorageError):
+                staged.append(writer.stage(result("a")))
+                writer.commit(staged)
+            writer.abandon(staged)
+            assert disk.refused
+        give(writer, result("a"))
+        assert [step for step, path in disk.calls if path == ledger] == ["write", "write", "fsync file"]
+        written = [path for path in disk.done("write") if "/scrapers/" in path]
+        assert len(written) == len(set(written)) == 2
+        assert [path for path in disk.done("fsync file") if "/scrapers/" in path] == written[1:]
+
+
+def test_days_that_can_not_be_listed_while_latest_is_made_again_stop_no_recording(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RecordWriter(root) as writer:
+        give(writer, result("a"))
+        os.unlink(f"{root}/latest")
+        disk = Disk(monkeypatch, root)
+        disk.refuse("symlink", errno.EIO)
+        give(writer, result("b"))
+        disk.work()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scan, "days", _input_output_error)
+            writer.flush(idle=True)
+            assert writer.latest_problem is not None
+        writer.flush(idle=True)
+    assert_exact(root)
+
+
+def _input_output_error(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_day_that_can_not_be_looked_at_keeps_its_summary_due(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RecordWriter(root) as writer:
+        give(writer, result("a"))
+        real = os.stat
+
+        def stat(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+            if path == f"{root}/daily/{DATE}":
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            return real(path, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", stat)
+            writer.flush(idle=True)
+        assert writer.dirty
+        writer.flush(idle=True)
+    assert_exact(root)
+
+
+def test_a_writer_that_died_after_its_output_folder_was_removed_is_put_right(root: str) -> None:
+    dead = RecordWriter(root, name="dead")
+    give(dead, result("a"))
+    shutil.rmtree(root)
+    batch = [dead.stage(result("b"))]
+    with pytest.raises(StorageError):
+        dead.commit(batch)
+    dead.abandon(batch)
+    dead.check()
+    give(dead, result("b"))
+    dead.stage(result("c")).staged.written.result()
+    dead._ledger.close(in_order=False)  # as a kill does
+    with RecordWriter(root) as writer:
+        assert writer.recover() == ["dead"]
+    assert_no_temporaries(root)

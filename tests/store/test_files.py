@@ -6,14 +6,14 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from app.store.errors import StorageError
-from app.store.files import DurableFiles, Staged, sweep
+from app.store.errors import NameTooLongError, StorageError
+from app.store.files import MIN_FREE_INODES, DurableFiles, Staged, sweep
 from tests.store.faults import Disk
 
 CONTENT = b"{}" * 10_000
@@ -362,3 +362,141 @@ def test_a_temporary_never_follows_or_overwrites_what_is_there(root: str, files:
     with pytest.raises(StorageError, match=os.strerror(errno.EEXIST)):
         record(files, path_in(root))
     assert victim.read_text() == "precious"
+
+
+# Room
+
+
+MIB = 1024**2
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Says how much of the disk is free; returns the folders of which that is asked from then on."""
+
+    def say(mib: float, inodes: int = 1_000_000, total_inodes: int = 2_000_000) -> list[str]:
+        asked: list[str] = []
+
+        def statvfs(folder: str) -> os.statvfs_result:
+            os.stat(folder)
+            asked.append(folder)
+            # No measure are the size preferred for transfers (f_bsize) and what only root may use (f_bfree, f_ffree).
+            return os.statvfs_result(
+                (MIB, 512, 10**9, 10**9, int(mib * MIB) // 512, total_inodes, total_inodes, inodes, 0, 255)
+            )
+
+        monkeypatch.setattr(os, "statvfs", statvfs)
+        return asked
+
+    return say
+
+
+def test_a_disk_with_room_is_no_error(root: str, files: DurableFiles, free: Callable[..., list[str]]) -> None:
+    asked = free(200)
+    files.check_room(200 * MIB)
+    assert asked == [root]
+
+
+def test_less_than_the_reserve_is_an_error_with_the_figures_and_what_to_do(
+    root: str, files: DurableFiles, free: Callable[..., list[str]]
+) -> None:
+    free(199.9)
+    with pytest.raises(StorageError, match="less than 200 MiB are free") as refused:
+        files.check_room(200 * MIB)
+    assert refused.value.path == root
+    assert "199 MiB are left" in str(refused.value.hint)
+    assert "RECORDER_MIN_FREE_MB" in str(refused.value.hint)
+
+
+def test_hardly_any_inodes_are_an_error_that_says_so(
+    root: str, files: DurableFiles, free: Callable[..., list[str]]
+) -> None:
+    free(10_000, inodes=MIN_FREE_INODES)
+    files.check_room(MIB)
+    free(10_000, inodes=MIN_FREE_INODES - 1)
+    with pytest.raises(StorageError, match="inodes are free") as refused:
+        files.check_room(MIB)
+    assert refused.value.path == root
+    assert "remove files" in str(refused.value.hint)
+
+
+def test_a_file_system_that_counts_no_inodes_has_enough_of_them(
+    files: DurableFiles, free: Callable[..., list[str]]
+) -> None:
+    free(10_000, inodes=0, total_inodes=0)
+    files.check_room(MIB)
+
+
+def test_without_a_reserve_a_full_disk_is_found_out_by_writing(
+    files: DurableFiles, free: Callable[..., list[str]]
+) -> None:
+    free(0, inodes=0)
+    files.check_room(0)
+
+
+def test_room_is_asked_of_the_folder_above_one_that_was_removed(
+    root: str, files: DurableFiles, free: Callable[..., list[str]]
+) -> None:
+    shutil.rmtree(root)
+    asked = free(200)
+    files.check_room(200 * MIB)
+    assert asked == [os.path.dirname(root)]
+
+
+def test_a_disk_that_does_not_say_how_much_is_free_is_an_error_with_a_hint(
+    root: str, files: DurableFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def statvfs(folder: str) -> os.statvfs_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    with pytest.raises(StorageError, match="how much is free") as refused:
+        files.check_room(0)
+    assert refused.value.path == root
+    assert "health" in str(refused.value.hint)
+
+
+# Names that are too long
+
+
+@pytest.mark.parametrize("step", ["mkdir", "link"])
+def test_a_name_that_is_too_long_is_an_error_of_its_own_and_leaves_nothing(
+    root: str, files: DurableFiles, disk: Disk, step: str
+) -> None:
+    record(files, path_in(root, "before.json"))
+    too_long = path_in(root, folder="daily/2025-08-08/scrapers")
+    disk.refuse(step, errno.ENAMETOOLONG, times=1)
+    with pytest.raises(NameTooLongError, match=os.strerror(errno.ENAMETOOLONG)) as refused:
+        files.place(files.stage(too_long, CONTENT))
+    assert f"{root}/daily/2025-08-08/scrapers" in str(refused.value.path)
+    assert visible(root) == [path_in(root, "before.json")]
+    record(files, path_in(root, "after.json"))
+
+
+def test_a_name_that_a_real_file_system_refuses_is_an_error_of_its_own(root: str, files: DurableFiles) -> None:
+    staged = files.stage(path_in(root, "x" * 300), CONTENT)
+    with pytest.raises(NameTooLongError, match=os.strerror(errno.ENAMETOOLONG)):
+        files.place(staged)
+    files.discard(staged)
+    assert names(root) == []
+    with pytest.raises(NameTooLongError, match=os.strerror(errno.ENAMETOOLONG)):
+        files.stage(path_in(root, folder="x" * 300), CONTENT)
+
+
+# What could not be removed
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EIO])
+def test_temporaries_that_could_not_be_removed_are_removed_when_the_disk_works_again(
+    root: str, files: DurableFiles, disk: Disk, code: int
+) -> None:
+    staged = [files.stage(path_in(root, f"{number}.json"), CONTENT) for number in range(3)]
+    disk.refuse("unlink", code)
+    with pytest.raises(StorageError):
+        files.place(staged[0])
+    files.abandon(staged)
+    disk.work()
+    record(files, path_in(root, "0.json"))
+    files.abandon([])
+    files.close()
+    assert names(root) == ["0.json"]

@@ -42,7 +42,12 @@ def start(state: str, start_program: Start) -> Start:
 
 
 def found(state: str) -> list[DeadWriter]:
-    return list(dead_writers(state))
+    """The dead writers, forgotten one after another, as if each were put right."""
+    dead = []
+    for one in dead_writers(state):
+        one.forget()
+        dead.append(one)
+    return dead
 
 
 def test_a_killed_writer_is_dead_a_living_one_and_a_closed_one_are_not(state: str, start: Start) -> None:
@@ -54,7 +59,7 @@ def test_a_killed_writer_is_dead_a_living_one_and_a_closed_one_are_not(state: st
     assert closed.returncode == 0
     killed.kill()
     killed.wait()
-    assert found(state) == [DeadWriter("killed", ("daily/2025-08-08", "quarantine/2025-08-08"))]
+    assert found(state) == [DeadWriter("killed", ("daily/2025-08-08", "quarantine/2025-08-08"), "")]
     assert found(state) == []
     assert os.listdir(state) == ["living.writer"]
 
@@ -77,6 +82,7 @@ def test_a_dead_writer_is_put_right_by_one_recorder_at_a_time(state: str, start:
     assert next(first).name == "killed"
     assert found(state) == []
     assert list(first) == []
+    assert [dead.name for dead in found(state)] == ["killed"]
     assert found(state) == []
 
 
@@ -85,8 +91,9 @@ def test_a_dead_writer_that_another_recorder_put_right_meanwhile_is_no_error(sta
     process.kill()
     process.wait()
     first = dead_writers(state)
-    next(first)
+    dead = next(first)
     os.unlink(f"{state}/killed.writer")
+    dead.forget()
     assert list(first) == []
 
 
@@ -94,7 +101,7 @@ def test_a_ledger_that_is_not_in_order_is_left_for_the_next_recorder(state: str)
     ledger = Ledger(state, "mine")
     ledger.note("daily/2025-08-08")
     ledger.close(in_order=False)
-    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08",))]
+    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08",), "")]
 
 
 def test_a_ledger_in_order_leaves_nothing(state: str) -> None:
@@ -139,7 +146,7 @@ def test_a_folder_that_could_not_be_noted_is_noted_by_the_next_try(state: str, d
     assert refused.value.path == f"{state}/mine.writer"
     ledger.note("daily/2025-08-08")
     ledger.close(in_order=False)
-    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08",))]
+    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08",), "")]
 
 
 @pytest.mark.parametrize("step", ["mkdir", "open", "fsync folder"])
@@ -192,7 +199,7 @@ def test_a_ledger_taken_for_a_dead_writers_before_it_was_locked_is_made_again(
     assert swept == ["mine.writer.new"]
     ledger.note("daily/2025-08-08")
     ledger.close(in_order=False)
-    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08",))]
+    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08",), "")]
 
 
 def test_a_state_folder_removed_under_a_living_ledger_is_no_error(state: str) -> None:

@@ -1,0 +1,92 @@
+"""`python -m app.archive`: the command line of what looks after recorded days."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.archive.audit import audit
+from app.archive.verify import Verifier
+from app.archive.verify_view import Progress, report_document, say_report
+from app.service.settings import load_settings
+from app.store.errors import RecorderError
+
+_EXAMPLES = 5
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def archive() -> None:
+    """Look after recorded days."""
+
+
+@app.command()
+def verify(
+    output_dir: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="The recordings' folder; OUTPUT_DIR if not given.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make wrong summaries and `latest` anew; no recording is touched.")
+    ] = False,
+    examples: Annotated[
+        int, typer.Option("--examples", metavar="N", min=0, help="Name so many of each kind of problem.")
+    ] = _EXAMPLES,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only; the exit code tells.")] = False,
+) -> int:
+    """Check that all recordings are whole and in place, and that summaries and `latest` agree with them.
+
+    Works on any OUTPUT_DIR, those of earlier recorders too, and while recorders run. Without --repair it only reads.
+    Exit codes: 0 all holds, 1 something is wrong (with --repair: is still wrong), 2 wrong use, 130 Ctrl-C.
+    """
+    folder = str(output_dir or load_settings().output_dir)
+    started = time.monotonic()
+    with Progress(silent=quiet) as progress:
+        verifier = Verifier(folder, most_examples=examples, advance=progress.advance)
+        progress.expect(verifier.count_files())
+        result = audit(verifier, repair=repair)
+    seconds = time.monotonic() - started
+    if as_json:
+        print(report_document(folder, result, seconds))
+    elif not quiet:
+        say_report(folder, result, seconds)
+    return 0 if result.holds else 1
+
+
+def main() -> int:
+    """Run the command; an error or Ctrl-C becomes one line on standard error and an exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        return _complain(f"{error.format_message()} (see --help)", error.exit_code)
+    except RecorderError as error:
+        return _complain(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _complain(error.strerror or str(error), 1)
+    if code == _INTERRUPTED:
+        return _complain("interrupted: not all was checked", code)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"verify: {text}", file=sys.stderr)
+    return code
