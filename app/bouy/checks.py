@@ -13,7 +13,12 @@ from app.bouy import environment
 from app.bouy.output import Output
 from app.store.errors import RecorderError
 
-_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("pytest",))
+_CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("pytest", "-n", "auto", "--dist", "worksteal"),
+)
 
 
 def run_checks(root: Path, environ: Mapping[str, str], pytest_arguments: Sequence[str], output: Output) -> int:
