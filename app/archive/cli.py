@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +11,10 @@ import typer
 from app.archive.audit import audit
 from app.archive.verify import Verifier
 from app.archive.verify_view import Progress, report_document, say_report
+from app.service.command import run_command
 from app.service.settings import load_settings
-from app.store.errors import RecorderError
 
 _EXAMPLES = 5
-_INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -68,25 +64,4 @@ def verify(
 
 def main() -> int:
     """Run the command; an error or Ctrl-C becomes one line on standard error and an exit code."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        code = app(standalone_mode=False)
-        sys.stdout.flush()
-    except typer.TyperException as error:
-        return _complain(f"{error.format_message()} (see --help)", error.exit_code)
-    except RecorderError as error:
-        return _complain(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        return _complain(error.strerror or str(error), 1)
-    if code == _INTERRUPTED:
-        return _complain("interrupted: not all was checked", code)
-    return code if isinstance(code, int) else 0
-
-
-def _complain(text: str, code: int) -> int:
-    print(f"verify: {text}", file=sys.stderr)
-    return code
+    return run_command(app, "archive", see="python -m app.archive --help")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -23,8 +21,9 @@ from app.bouy.generator import generate_results
 from app.bouy.local import Fleet, Outcome, Status
 from app.bouy.output import Output, complain
 from app.bouy.services import APP, SERVICES, Site, without_password
+from app.service.command import run_command
 from app.service.settings import load_settings
-from app.store.errors import RecorderError, UsageError
+from app.store.errors import UsageError
 from app.store.timestamps import format_timestamp
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,54 +234,17 @@ def run_tests(
     context: typer.Context,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[PYTEST_ARGS...]", hidden=True)] = None,
 ) -> None:
-    """Run all checks: ruff, mypy and pytest, which gets PYTEST_ARGS."""
+    """Run all checks: ruff, mypy and pytest, which gets PYTEST_ARGS.
+
+    With --faults also the slow tests that break the machine.
+    """
     me: Bouy = context.obj
     raise typer.Exit(checks.run_checks(me.site.root, me.site.environ, arguments or (), me.output))
 
 
 def main(environ: dict[str, str]) -> int:
     """Run the command line; an error becomes one line on standard error and its exit code."""
-    interruptible = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    problem = None
-    try:
-        if interruptible:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = _run(environ)
-    except KeyboardInterrupt:
-        code = 130
-    except OSError as error:
-        code, problem = 1, error
-    finally:
-        if interruptible:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter ends
-    if unwritten := _flush():
-        code, problem = code or 1, unwritten
-    if problem and not isinstance(problem, BrokenPipeError):  # the reader of a pipe has seen enough
-        complain(f"{problem.strerror or problem}" + (f": {problem.filename}" if problem.filename else ""))
-    return code
-
-
-def _run(environ: dict[str, str]) -> int:
-    try:
-        code = app(prog_name="bouy", standalone_mode=False, obj=environ)
-    except RecorderError as error:
-        complain(str(error))
-        return error.exit_code
-    except typer.TyperException as error:
-        complain(f"{error.format_message()} (see ./bouy --help)")
-        return error.exit_code
-    return code if isinstance(code, int) else 0
-
-
-def _flush() -> OSError | None:
-    """Write what is left for standard output; at the interpreter's end that could only fail with noise."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        error.filename = "standard output"
-        return error
-    return None
+    return run_command(app, "bouy", see="./bouy --help", prog_name="bouy", obj=environ)
 
 
 def _run_module(me: Bouy, module: str, command: str, arguments: list[str] | None) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from typing import Annotated
 
@@ -14,9 +13,10 @@ from app.recorder.client import connect
 from app.recorder.failed_cli import failed_app
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter, writer_name
+from app.service.command import run_command
 from app.service.logging import configure_logging
 from app.service.settings import Settings, load_settings, require_redis_url
-from app.store.errors import RecorderError, StorageError
+from app.store.errors import StorageError
 
 log = structlog.get_logger("recorder")
 
@@ -96,9 +96,4 @@ def _open_writer(settings: Settings, max_bytes: int, stop: threading.Event, *, w
 
 def main() -> int:
     """Run the command; an error becomes one line on standard error and its exit code."""
-    try:
-        app()
-    except RecorderError as error:
-        print(f"recorder: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_command(app, "recorder", see="python -m app.recorder --help")

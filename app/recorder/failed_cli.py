@@ -28,7 +28,6 @@ from app.store.layout import Layout
 from app.store.timestamps import format_timestamp
 
 _RETRIES = 1
-_INTERRUPTED = 130
 _COLUMN = 60
 """Widest column but for the last."""
 
@@ -187,9 +186,6 @@ def _session() -> Iterator[_Session]:
             yield _Session(connection, Failures(connection, QUEUE, layout), layout)
         except RedisError as error:
             raise unavailable(error) from error
-        except KeyboardInterrupt:
-            print("recorder: interrupted", file=sys.stderr)
-            raise typer.Exit(_INTERRUPTED) from None
 
 
 def _look(failures: Failures, reader: Reader, failure: Failure) -> Look:

@@ -202,7 +202,7 @@ def test_ctrl_c_ends_it_with_130_and_one_line(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "verify: interrupted: not all was checked\n"
+    assert errors == "archive: interrupted\n"
 
 
 def test_a_reader_that_leaves_is_no_error(recorded: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(recorded: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*COMMAND, recorded], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert done.returncode == 1
-    assert done.stderr == "verify: No space left on device\n"
+    assert done.stderr == "archive: No space left on device: standard output\n"
 
 
 def test_on_a_terminal_there_is_a_bar_and_it_goes_away(tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ def test_demo_stops_its_fleet_on_ctrl_c(bench: Bench, eventually: Eventually) ->
     eventually(lambda: list(bench.output_dir.rglob("*.json")))
     demo.send_signal(signal.SIGINT)
     _, errors = demo.communicate(timeout=30)
-    assert (demo.returncode, errors) == (130, "")
+    assert (demo.returncode, errors) == (130, "bouy: interrupted\n")
     assert marked_processes(bench.state / "demo") == []
 
 
