@@ -32,7 +32,7 @@ def logged_events() -> set[str]:
     found: set[str] = set()
     for path in (ROOT / "app" / "recorder").glob("*.py"):
         found |= set(
-            re.findall(r"(?:log\.(?:warning|error|exception)|_report_behind)\(\s*\"([^\"]+)\"", path.read_text())
+            re.findall(r"(?:log\.(?:warning|error|exception)|report_behind)\(\s*\"([^\"]+)\"", path.read_text())
         )
     return found
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, ResponseError, TimeoutError  # noqa: A004
+from redis.exceptions import RedisError, ResponseError
 from rq.defaults import DEFAULT_RESULT_TTL
 from rq.job import JobStatus
 from rq.worker.base import WorkerStatus
@@ -30,6 +30,7 @@ from app.recorder.client import unavailable
 from app.recorder.decode import decode_result, uses_json
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
 from app.recorder.rqworker import RQWorker
+from app.recorder.trouble import Trouble
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
 from app.store.errors import RecorderError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
@@ -88,14 +89,9 @@ class RecorderWorker(RQWorker):
         self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
         self._stop = stop or threading.Event()
         self._recover_at = 0.0
-        self._trouble = ""
-        """What keeps us from recording."""
-        self._troubles: set[str] = set()
-        """The kinds of trouble that were said since the last time that all was well."""
+        self._trouble = Trouble()
         self._absent: deque[str] = deque()
         """Recorders whose lease has run out: they died, or are frozen."""
-        self._behind: dict[str, str | None] = {}
-        """Why the summary, or `latest`, is behind, as it was last said."""
 
     def run(self, *, burst: bool = False) -> None:
         """Record until told to stop; with `burst`, until the queue is empty."""
@@ -122,10 +118,10 @@ class RecorderWorker(RQWorker):
                 if burst and not jobs:
                     return
                 failures = 0
-                self._recovered()
+                self._trouble.over()
             except SuspendedError:
                 self._give_back()
-                self._set_trouble("suspended", hint="run `rq resume` to go on")
+                self._trouble.wait_for("suspended", hint="run `rq resume` to go on")
                 if burst:
                     return
                 self._stop.wait(_WAIT_S)
@@ -133,14 +129,14 @@ class RecorderWorker(RQWorker):
                 self._give_back()
                 if burst:
                     raise
-                self._set_trouble(error.message, path=error.path, hint=error.hint)
+                self._trouble.wait_for(error.message, path=error.path, hint=error.hint)
                 self._flush(idle=True)
                 self._back_off(failures)
                 failures += 1
             except RedisError as error:
                 if burst:
                     raise unavailable(error) from error
-                self._set_redis_trouble(error, hint="jobs stay in Redis; trying again")
+                self._trouble.wait_for_redis(error, hint="jobs stay in Redis; trying again")
                 self._back_off(failures)
                 failures += 1
             except RecorderError:
@@ -148,7 +144,9 @@ class RecorderWorker(RQWorker):
             except Exception as error:  # a mistake of ours: jobs in hand must not be lost, nor others kept waiting
                 if burst:
                     raise
-                if self._set_trouble(f"unexpected {type(error).__name__}: {error}", hint="report it, with this log"):
+                if self._trouble.wait_for(
+                    f"unexpected {type(error).__name__}: {error}", hint="report it, with this log"
+                ):
                     log.exception("unexpected")
                 self._give_back()
                 self._back_off(failures)
@@ -156,14 +154,8 @@ class RecorderWorker(RQWorker):
 
     def _flush(self, *, idle: bool) -> None:
         self._writer.flush(idle=idle)
-        self._report_behind("summary is behind", self._writer.summary_problem)
-        self._report_behind("latest is behind", self._writer.latest_problem)
-
-    def _report_behind(self, event: str, problem: StorageError | None) -> None:
-        """Say once that something is behind, and why."""
-        if problem is not None and str(problem) != self._behind.get(event):
-            log.warning(event, reason=problem.message, path=problem.path, hint=problem.hint)
-        self._behind[event] = None if problem is None else str(problem)
+        self._trouble.report_behind("summary is behind", self._writer.summary_problem)
+        self._trouble.report_behind("latest is behind", self._writer.latest_problem)
 
     def _take(self, *, wait: bool) -> list[TakenJob]:
         if not wait:
@@ -302,11 +294,11 @@ class RecorderWorker(RQWorker):
                 self._renew()
                 self._report_taken_back()
                 self.appear()
-                self._recovered()
+                self._trouble.over()
             except RedisError as error:
                 if not wait:
                     raise unavailable(error) from error
-                self._set_redis_trouble(error, hint="is it running, and REDIS_URL right? Trying again")
+                self._trouble.wait_for_redis(error, hint="is it running, and REDIS_URL right? Trying again")
                 self._back_off(failures)
                 failures += 1
             else:
@@ -326,7 +318,7 @@ class RecorderWorker(RQWorker):
                 log.exception("pulse failed")
 
     def _renew(self) -> None:
-        self._intake.renew(hostname=self.hostname, pid=self.pid, waiting_for=self._trouble or None)
+        self._intake.renew(hostname=self.hostname, pid=self.pid, waiting_for=self._trouble.waiting_for or None)
 
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():
@@ -341,42 +333,22 @@ class RecorderWorker(RQWorker):
                 log.warning("put right what a dead recorder left", recorder=dead)
                 self._intake.end_lease(dead)
                 self._report_taken_back()
-            self._report_behind("what a dead recorder left remains", self._writer.recovery_problem)
+            self._trouble.report_behind("what a dead recorder left remains", self._writer.recovery_problem)
             self._recover_at = time.monotonic() + _RECOVER_INTERVAL_S
 
     def _give_back(self) -> None:
         try:
             self._intake.give_back()
         except RedisError as error:
-            self._set_redis_trouble(error, hint="jobs stay in Redis; trying again")
+            self._trouble.wait_for_redis(error, hint="jobs stay in Redis; trying again")
 
     def _back_off(self, failures: int) -> None:
         self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
-    def _set_redis_trouble(self, error: RedisError, hint: str) -> None:
-        # redis-py has many words for a Redis that is away, and RQ's refusals name a job.
-        kind = "away" if type(error) in (ConnectionError, TimeoutError, BusyLoadingError) else type(error).__name__
-        self._set_trouble(f"Redis: {error}", kind=f"Redis: {kind}", hint=hint)
-
-    def _set_trouble(self, what: str, *, kind: str = "", **context: str | None) -> bool:
-        """Say what we wait for, once of each kind; returns whether it is news."""
-        self._trouble = what
-        news = (kind or what) not in self._troubles
-        if news:
-            log.error("waiting", reason=what, **{key: text for key, text in context.items() if text})
-            self._troubles.add(kind or what)
-        return news
-
-    def _recovered(self) -> None:
-        if self._trouble:
-            log.info("going on", after=self._trouble)
-            self._trouble = ""
-            self._troubles.clear()
-
     def _leave(self) -> None:
         """Give back what is in hand and be gone from Redis, if Redis is there."""
-        if self._trouble.startswith("Redis"):
-            log.warning("left without telling Redis", reason=self._trouble)
+        if self._trouble.redis_is_away:
+            log.warning("left without telling Redis", reason=self._trouble.waiting_for)
             return
         try:
             self._intake.leave()

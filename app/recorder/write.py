@@ -221,8 +221,11 @@ class RecordWriter:
         for folder in open_folders(self.layout.state, writer):
             root, _, date = folder.partition("/")
             if root == "daily" and os.path.isdir(self.layout.day(date)):
-                self._ledger.note(folder)
-                self._day(date).catch_up()
+                try:
+                    self._ledger.note(folder)
+                    self._day(date).catch_up()
+                except StorageError as error:
+                    self.recovery_problem = error
 
     @wrap_os_errors
     def close(self) -> None:
