@@ -418,6 +418,7 @@ def test_a_job_that_ends_its_recorders_is_put_away_unread_and_the_others_are_rec
         intake.renew()
         taken = intake.take(None)
         assert [job.id for job in taken] == ([job.id for job in jobs] if deaths == 0 else [guilty.id])
+        intake.reading(taken[0]).__enter__()  # and there it ends
         connection.delete("rq:recorder:recorder:lease:the dead one")
         assert survivor.take_back() == {"the dead one": len(taken)}
     burst(redis_url, tmp_path)
