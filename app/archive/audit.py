@@ -50,15 +50,16 @@ def audit(verifier: Verifier, *, repair: bool = False) -> Result:
         if repair and findings.repairable:
             with result.attempt():
                 rebuild_summary(layout, day)
-                result.repaired.append(f"wrote the summary of {day} anew")
+                gone = findings.problems[Kind.MISSING_FILE]
+                less = f", without the {gone:,} jobs that have no file" if gone else ""
+                result.repaired.append(f"wrote the summary of {day} anew{less}")
             findings = verifier.check_day(day)
         result.findings.merge(findings)
     result.findings.merge(verifier.check_quarantine())
     findings = verifier.check_root()
     if repair and Kind.LATEST_WRONG in findings.problems:
         with result.attempt():
-            point_latest(layout)
-            result.repaired.append("set latest anew")
+            result.repaired.append("set latest anew" if point_latest(layout) else "removed latest: nothing is recorded")
         findings = verifier.check_root()
     result.findings.merge(findings)
     return result

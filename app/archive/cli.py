@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +49,7 @@ def verify(
     Works on any OUTPUT_DIR, those of earlier recorders too, and while recorders run. Without --repair it only reads.
     Exit codes: 0 all holds, 1 something is wrong (with --repair: is still wrong), 2 wrong use, 130 Ctrl-C.
     """
-    folder = str(output_dir or load_settings().output_dir)
+    folder = os.path.abspath(output_dir or load_settings().output_dir)
     started = time.monotonic()
     with Progress(silent=quiet) as progress:
         verifier = Verifier(folder, most_examples=examples, advance=progress.advance)
@@ -58,7 +59,7 @@ def verify(
     if as_json:
         print(report_document(folder, result, seconds))
     elif not quiet:
-        say_report(folder, result, seconds)
+        say_report(folder, result, seconds, repair=repair)
     return 0 if result.holds else 1
 
 

@@ -47,7 +47,7 @@ MEANINGS = {
     Kind.NOT_IN_SUMMARY: "files without an entry in the summary",
     Kind.DUPLICATE_IN_SUMMARY: "entries of a job that the summary lists already",
     Kind.WRONG_ENTRY: "entries in a summary without a job_id, scraper_id and timestamp",
-    Kind.WRONG_TIME: "entries with another timestamp than their file's",
+    Kind.WRONG_TIME: "entries with another time than the created_at in their file",
     Kind.WRONG_COUNT: "dates, totals or scrapers of a summary that aren't those of its files",
     Kind.LATEST_WRONG: "latest doesn't lead to the newest day that has records",
 }

@@ -35,8 +35,11 @@ def rebuild_summary(layout: Layout, date: str) -> None:
 
 
 @wrap_os_errors
-def point_latest(layout: Layout) -> None:
-    """Make `latest` lead to the newest day that has records, wherever it led; without records there is none."""
+def point_latest(layout: Layout) -> bool:
+    """Make `latest` lead to the newest day that has records, wherever it led; without records there is none.
+
+    Returns whether there is one.
+    """
     latest = layout.latest
     with exclusive(f"{layout.state}/latest.lock", _LOCK_TIMEOUT_S):
         if os.path.lexists(latest) and not os.path.islink(latest):
@@ -45,9 +48,10 @@ def point_latest(layout: Layout) -> None:
         newest = next((day for day in days if any(scan.recording_names(layout, day))), None)
         if newest is None:
             os.unlink(latest)
-            return
+            return False
         with _writing(layout) as files:
             files.link(latest, layout.latest_target(newest))
+    return True
 
 
 @contextmanager

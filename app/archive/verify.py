@@ -43,8 +43,12 @@ class Verifier:
         self.layout = Layout(os.path.abspath(output_dir))
         self._most_examples = most_examples
         self._advance = advance
-        if not os.path.isdir(self.layout.root):
-            raise UsageError("no such folder", path=output_dir, hint="name the folder that recordings are in")
+        root = self.layout.root
+        if not os.path.isdir(root):
+            what = "not a folder" if os.path.exists(root) else "no such folder"
+            raise UsageError(what, path=root, hint="name the folder that recordings are in")
+        if not any(os.path.lexists(part) for part in (self.layout.daily, self.layout.quarantined, self.layout.state)):
+            raise UsageError("no recordings are kept here", path=root, hint="name the folder that has daily/ in it")
 
     def count_files(self) -> int:
         """About how many files there are to look at."""

@@ -67,10 +67,10 @@ class Progress:
             self._bar.update(self._task, completed=self._done, total=total, rate=rate)
 
 
-def say_report(folder: str, result: Result, seconds: float) -> None:
+def say_report(folder: str, result: Result, seconds: float, *, repair: bool) -> None:
     """The report for a reader."""
     console = Console(highlight=False, soft_wrap=True)
-    for line in _lines(folder, result, seconds):
+    for line in _lines(folder, result, seconds, repair):
         console.print(line)
 
 
@@ -97,20 +97,20 @@ def report_document(folder: str, result: Result, seconds: float) -> str:
     return json.dumps(document, indent=2)
 
 
-def _lines(folder: str, result: Result, seconds: float) -> Iterator[Text]:
+def _lines(folder: str, result: Result, seconds: float, repair: bool) -> Iterator[Text]:
     findings = result.findings
     counts = ", ".join(f"{what} {findings.checked[what]:,}" for what in _CHECKED)
     yield Text(f"{printable(folder)}: {counts}; checked in {seconds:.1f} s")
     yield from (Text(f"repaired: {printable(what)}") for what in result.repaired)
     yield from (Text(f"not repaired: {printable(why)}") for why in result.not_repaired)
     if result.holds:
-        yield Text("all holds", style="green")
+        yield Text("all holds" if findings.checked.total() else "nothing is recorded here", style="green")
     elif findings.problems:
         yield Text("")
         yield from _table(findings)
         for kind in Kind:
             yield from _examples(kind, findings)
-        yield from _advice(result)
+        yield from _advice(result, repair)
 
 
 def _table(findings: Findings) -> Iterator[Text]:
@@ -131,10 +131,15 @@ def _examples(kind: Kind, findings: Findings) -> Iterator[Text]:
             yield Text(f"  and {more:,} more")
 
 
-def _advice(result: Result) -> Iterator[Text]:
-    if not result.repaired and result.findings.problems.keys() & (REPAIRABLE | {Kind.LATEST_WRONG}):
-        yield Text("")
+def _advice(result: Result, repair: bool) -> Iterator[Text]:
+    yield Text("")
+    if not repair and result.findings.problems.keys() & (REPAIRABLE | {Kind.LATEST_WRONG}):
         yield Text("--repair makes summaries and latest true to the files that there are")
+        if gone := result.findings.problems[Kind.MISSING_FILE]:
+            yield Text(
+                f"it takes {gone:,} jobs without a file off their summaries: keep a copy of those if they matter"
+            )
+    yield Text("docs/verify.md says what to do about each")
 
 
 def printable(text: str) -> str:

@@ -236,7 +236,8 @@ def run_tests(
 ) -> None:
     """Run all checks: ruff, mypy and pytest, which gets PYTEST_ARGS.
 
-    With --faults also the slow tests that break the machine.
+    --faults runs the slow fault tests too, which need root on Linux and strace (see docs/reliability.md); -k WORD only
+    those with that word in their name.
     """
     me: Bouy = context.obj
     raise typer.Exit(checks.run_checks(me.site.root, me.site.environ, arguments or (), me.output))
@@ -250,7 +251,8 @@ def main(environ: dict[str, str]) -> int:
 def _run_module(me: Bouy, module: str, command: str, arguments: list[str] | None) -> NoReturn:
     """Become one of the project's own programs, with the fleet's settings."""
     as_json = ["--json"] if me.output.as_json else []
-    shell.execute(me.fleet, [sys.executable, "-m", module, command, *as_json, *(arguments or ())])
+    words = [sys.executable, "-P", "-m", module, command, *(arguments or ()), *as_json]
+    shell.execute(me.fleet, words, Path.cwd())
 
 
 def _results(source: Path | None, count: int | None) -> tuple[int, Iterable[dict[str, Any]]]:

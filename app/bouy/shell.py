@@ -13,7 +13,7 @@ from redis.connection import Connection, SSLConnection, parse_url
 
 from app.bouy import environment
 from app.bouy.local import Fleet
-from app.bouy.services import DEFAULT_OUTPUT_DIR, SERVICES, redis_program
+from app.bouy.services import DEFAULT_OUTPUT_DIR, SERVICES, output_dir, redis_program
 from app.store.errors import RecorderError, UsageError
 
 _REDIS_CLI = """\
@@ -41,15 +41,17 @@ class NotExecutableError(RecorderError):
     exit_code = 126
 
 
-def execute(fleet: Fleet, command: Sequence[str]) -> NoReturn:
-    """Become a command, run in the checkout with the fleet's settings."""
+def execute(fleet: Fleet, command: Sequence[str], folder: Path | None = None) -> NoReturn:
+    """Become a command, run with the fleet's settings, in the checkout or the folder given."""
     site = fleet.site
     settings = fleet.settings()
     variables = {**site.environ, **settings, "PATH": environment.search_path(site.environ, _tools(fleet))}
     variables.pop("REDISCLI_AUTH", None)  # the caller's, for some other Redis
     variables |= redis_cli_variables(settings.get("REDIS_URL"))
     variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
-    _become(site.root, command, variables)
+    if folder is not None:
+        variables["OUTPUT_DIR"] = output_dir(site, variables)
+    _become(folder or site.root, command, variables)
 
 
 def foreground(fleet: Fleet, name: str) -> NoReturn:

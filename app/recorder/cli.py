@@ -23,7 +23,12 @@ log = structlog.get_logger("recorder")
 _OPEN_INTERVAL_S = 2.0
 _RETRIES = 1  # the loop tries again for as long as it takes; here it must notice soon that it is to stop
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(failed_app, name="failed")
 
 

@@ -22,12 +22,19 @@ from app.recorder.failed import GONE, Failure, Failures, Totals
 from app.recorder.peek import MOST_BYTES, Form, Look, Reader
 from app.recorder.quarantine import DamagedError, contents
 from app.recorder.requeue import How, Requeue, Step
-from app.service.settings import load_settings, require_redis_url
+from app.service.settings import load_settings
 from app.store.errors import ServiceUnavailableError, UsageError
 from app.store.layout import Layout
 from app.store.timestamps import format_timestamp
 
 _RETRIES = 1
+_NOWHERE = "unix:///nonexistent"
+_NO_REDIS = ServiceUnavailableError(
+    "REDIS_URL is not set", hint="without Redis only quarantine is seen; ./bouy up cache starts one"
+)
+_WIDE = 110
+"""A terminal with fewer columns isn't told of time and scraper: the reason matters more."""
+
 _COLUMN = 60
 """Widest column but for the last."""
 
@@ -37,7 +44,12 @@ _LIST_BUDGET_S = 5.0
 _AROUND_REASON = re.compile(r"^(app\.store\.errors\.)?UnrecordableError: |; (the payload is )?kept in .*$")
 """What the reason has in Redis and need not have in a table."""
 
-failed_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+failed_app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 _Limit = Annotated[int, typer.Option("--limit", min=1, help="Show so many, the newest.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -52,6 +64,11 @@ class _Session:
     connection: Redis
     failures: Failures
     layout: Layout
+    has_redis: bool
+
+    def trouble(self, error: RedisError) -> ServiceUnavailableError:
+        """Why Redis can't be asked."""
+        return unavailable(error) if self.has_redis else _NO_REDIS
 
     def without_redis(self) -> Failures:
         """What can be seen while Redis is away."""
@@ -59,14 +76,14 @@ class _Session:
 
 
 @failed_app.callback(invoke_without_command=True)
-def failed(context: typer.Context) -> None:
+def failed(context: typer.Context, as_json: _Json = False) -> None:
     """List, show and requeue failed jobs: those that RQ holds for failed, and those in OUTPUT_DIR/quarantine.
 
     Looking changes nothing. Exit codes: 0 done, 1 something asked for couldn't be done, 2 wrong use,
     3 Redis can't be reached.
     """
     if context.invoked_subcommand is None:
-        list_failed()
+        list_failed(as_json=as_json)
 
 
 @failed_app.command("list")
@@ -78,12 +95,13 @@ def list_failed(limit: _Limit = 50, reason: _Reason = None, scraper: _Scraper = 
         try:
             found, totals = failures.newest(limit, _Selection(failures, reader, reason, scraper))
         except RedisError as error:
-            trouble, failures = unavailable(error), session.without_redis()
+            trouble, failures = session.trouble(error), session.without_redis()
             found, totals = failures.newest(limit, _Selection(failures, reader, reason, scraper))
         with Reader(_LIST_BUDGET_S) as brief:
             rows = [_row(failure, _look(failures, brief, failure).scraper_id) for failure in found]
         if as_json:
-            print(json.dumps({"totals": asdict(totals), "failed": rows}, indent=2))
+            said = asdict(totals) | ({} if trouble is None else {"in_redis": None, "requeued": None})
+            print(json.dumps({"totals": said, "failed": rows}, indent=2))
         else:
             _print_table(rows, totals, redis=trouble is None)
         if trouble is not None:
@@ -92,7 +110,7 @@ def list_failed(limit: _Limit = 50, reason: _Reason = None, scraper: _Scraper = 
 
 @failed_app.command()
 def show(job_id: Annotated[str, typer.Argument(metavar="ID")], as_json: _Json = False) -> None:
-    """Show all that is known of one failed job, and the beginning of its payload, read as data."""
+    """Show all that is known of one failed job."""
     with _session() as session, Reader() as reader:
         trouble: ServiceUnavailableError | None = None
         failures = session.failures
@@ -100,7 +118,7 @@ def show(job_id: Annotated[str, typer.Argument(metavar="ID")], as_json: _Json = 
             found = failures.of(job_id)
             fields = failures.fields(job_id) if found and found[0].redis and found[0].redis.payload_bytes else {}
         except RedisError as error:
-            trouble, failures = unavailable(error), session.without_redis()
+            trouble, failures = session.trouble(error), session.without_redis()
             found, fields = failures.of(job_id), {}
         documents = []
         for failure in found:
@@ -125,28 +143,36 @@ def requeue(
     reason: _Reason = None,
     scraper: _Scraper = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: _Json = False,
 ) -> None:
-    """Put failed jobs back into the queue: by id, all of them, or those with a reason or of a scraper.
+    """Put failed jobs back into the queue.
 
     From Redis, or from quarantine where Redis has forgotten the job. Files in quarantine stay.
     """
     filtered = everything or bool(reason) or bool(scraper)
     if bool(job_ids) == filtered:
-        raise UsageError("say which jobs: their ids, or --all, --reason TEXT, --scraper ID")
+        raise UsageError("say which jobs: either their ids, or one of --all, --reason TEXT, --scraper ID")
     with _session() as session, Reader() as reader:
         work = Requeue(session.connection, QUEUE, session.failures)
         if filtered:
             steps: Iterator[Step | str] = work.plan(_Selection(session.failures, reader, reason, scraper))
         else:
             steps = _steps(work, job_ids or [])
-        counts = dict.fromkeys(How, 0)
+        counts, said = dict.fromkeys(How, 0), []
         for step in steps:
             done = step if dry_run or isinstance(step, str) else work.apply(step)
             counts[How.REFUSE if isinstance(done, str) else done.how] += 1
-            print(_sentence(done))
+            if as_json:
+                said.append(_document(done))
+            else:
+                print(_sentence(done, dry_run))
         requeued = counts[How.REQUEUE] + counts[How.RESTORE]
         would = "would be requeued" if dry_run else "requeued"
-        print(f"{requeued} {would}, {counts[How.NOTHING]} need nothing, {counts[How.REFUSE]} can't be requeued")
+        if as_json:
+            totals = {"requeued": requeued, "nothing_to_do": counts[How.NOTHING], "refused": counts[How.REFUSE]}
+            print(json.dumps({"dry_run": dry_run, "totals": totals, "jobs": said}, indent=2))
+        else:
+            print(f"{requeued} {would}, {counts[How.NOTHING]} need nothing, {counts[How.REFUSE]} can't be requeued")
         if counts[How.REFUSE]:
             raise typer.Exit(1)
 
@@ -181,11 +207,14 @@ def _session() -> Iterator[_Session]:
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding can't say
     settings = load_settings()
     layout = Layout(os.path.abspath(settings.output_dir))
-    with connect(require_redis_url(settings), retries=_RETRIES) as connection:
+    if not os.path.isdir(layout.root):
+        print(f"recorder: OUTPUT_DIR isn't there, so nothing is in quarantine: {_shown(layout.root)}", file=sys.stderr)
+    # Without a REDIS_URL it is as with a Redis that is away: what is in quarantine can be seen all the same.
+    with connect(settings.redis_url or _NOWHERE, retries=_RETRIES if settings.redis_url else 0) as connection:
         try:
-            yield _Session(connection, Failures(connection, QUEUE, layout), layout)
+            yield _Session(connection, Failures(connection, QUEUE, layout), layout, settings.redis_url is not None)
         except RedisError as error:
-            raise unavailable(error) from error
+            raise (unavailable(error) if settings.redis_url else _NO_REDIS) from error
 
 
 def _look(failures: Failures, reader: Reader, failure: Failure) -> Look:
@@ -226,8 +255,12 @@ def _print_table(rows: Sequence[dict[str, Any]], totals: Totals, *, redis: bool)
         at, scraper = (row["failed_at"] or "")[:19], row["scraper_id"] or ""
         lines.append((row["where"], _cut(row["job_id"]), at, _cut(scraper), _one_line(row)))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    if width < _WIDE:
+        lines = [(where, job, "", "", reason) for where, job, _, _, reason in lines]
+        widths[2:] = 0, 0
     for line in lines if rows else []:
-        text = "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[4]])
+        cells = [cell.ljust(size) for cell, size in zip(line, widths, strict=False) if size]
+        text = "  ".join([*cells, line[4]])
         print(text if len(text) <= width else text[: width - 1] + "…")
     more = totals.matching - len(rows)
     if more > 0:
@@ -269,11 +302,21 @@ def _indented(text: str) -> str:
     return ("\n" + " " * 24).join(_shown(line) for line in text.split("\n"))
 
 
-def _sentence(done: Step | str) -> str:
+def _document(done: Step | str) -> dict[str, str]:
+    if isinstance(done, str):
+        return {"job_id": done, "outcome": "refused", "why": "there is no such job"}
+    outcome = {How.NOTHING: "nothing_to_do", How.REFUSE: "refused"}.get(done.how, "requeued")
+    return {"job_id": done.failure.job_id, "enqueued_as": done.job_id, "outcome": outcome, "why": done.why}
+
+
+def _sentence(done: Step | str, dry_run: bool) -> str:
     if isinstance(done, str):
         return f"{_shown(done)}: {How.REFUSE.value}: there is no such job"
-    enqueued = f", as job {_shown(done.job_id)}" if done.job_id not in ("", done.failure.job_id) else ""
-    return f"{_shown(done.failure.job_id)}: {done.how.value}{enqueued}{': ' + _shown(done.why) if done.why else ''}"
+    if done.how in (How.NOTHING, How.REFUSE):
+        return f"{_shown(done.failure.job_id)}: {done.how.value}: {_shown(done.why)}"
+    would = "would be " if dry_run else ""
+    enqueued = f", as job {_shown(done.job_id)}" if done.job_id != done.failure.job_id else ""
+    return f"{_shown(done.failure.job_id)}: {would}requeued {done.how.value}{_shown(done.why)}{enqueued}"
 
 
 def _text(raw: bytes) -> str:

@@ -40,7 +40,13 @@ redis.call('PERSIST', KEYS[2])
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'suspended'} end
 local jobs, bytes, suspect = {}, 0, false
 local function is_hash(id) return redis.call('TYPE', ARGV[3] .. id).ok == 'hash' end
-local function size(id) return is_hash(id) and redis.call('HSTRLEN', ARGV[3] .. id, 'data') or 0 end
+local function size(id)
+    local total = 0
+    for _, field in ipairs(is_hash(id) and {'data', 'meta', 'result', 'exc_info', 'description'} or {}) do
+        total = total + redis.call('HSTRLEN', ARGV[3] .. id, field)
+    end
+    return total
+end
 -- Whether a job may join the batch. One that was in hand when a recorder died comes alone, so that if it is to
 -- blame, no other is blamed with it.
 local function fits(id)
@@ -72,10 +78,10 @@ return jobs
 """
 
 _GIVE_BACK = """
--- KEYS: queue, taken
+-- KEYS: queue, taken    ARGV: the end to take from, the end to put to
 redis.call('PERSIST', KEYS[2])
 local given = 0
-while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do given = given + 1 end
+while redis.call('LMOVE', KEYS[2], KEYS[1], ARGV[1], ARGV[2]) do given = given + 1 end
 return given
 """
 
@@ -168,18 +174,19 @@ class Intake:
         self._renew = connection.register_script(_RENEW)
         self._take_back = connection.register_script(_TAKE_BACK)
 
-    def take(self, wait_s: float | None) -> list[TakenJob]:
-        """The next batch of waiting jobs: none if there are none, after up to `wait_s` seconds."""
-        jobs = self._take_waiting()
+    def take(self, wait_s: float | None, *, most: int | None = None) -> list[TakenJob]:
+        """The next batch of waiting jobs, at most so many: none if there are none, after up to `wait_s` seconds."""
+        jobs = self._take_waiting(most or self._batch_size)
         if jobs or wait_s is None:
             return jobs
         if not self._connection.blmove(self._queue_key, self.taken_key, cast(int, wait_s), "LEFT", "RIGHT"):
             return []
-        return self._take_waiting()
+        return self._take_waiting(most or self._batch_size)
 
-    def give_back(self) -> int:
-        """Put everything in hand back to the front of the queue, in its old order."""
-        return cast(int, self._give_back(keys=[self._queue_key, self.taken_key]))
+    def give_back(self, *, to_the_end: bool = False) -> int:
+        """Put everything in hand back to the front of the queue, or to its end, in its old order."""
+        ends = ("LEFT", "RIGHT") if to_the_end else ("RIGHT", "LEFT")
+        return cast(int, self._give_back(keys=[self._queue_key, self.taken_key], args=ends))
 
     def postpone(self, job: TakenJob) -> None:
         """Put one job in hand back to the end of the queue."""
@@ -198,11 +205,14 @@ class Intake:
 
     @contextmanager
     def reading(self, job: TakenJob) -> Iterator[None]:
-        """Note that a job is being read, if a recorder has died with it in hand before."""
-        if job.deaths:
-            self._connection.sadd(self._reading_key, job.member)
-        yield
-        if job.deaths:
+        """Note that what may end this process is done with a job, if a recorder has died with it in hand before."""
+        if not job.deaths:
+            yield
+            return
+        self._connection.sadd(self._reading_key, job.member)
+        try:
+            yield
+        finally:
             self._connection.srem(self._reading_key, job.member)
 
     def renew(self, **state: str | int | None) -> None:
@@ -235,12 +245,12 @@ class Intake:
             pipeline.delete(self._lease_prefix + self._recorder)
             pipeline.execute()
 
-    def _take_waiting(self) -> list[TakenJob]:
+    def _take_waiting(self, most: int) -> list[TakenJob]:
         flat = cast(
             list[Any],
             self._take(
                 keys=[self._queue_key, self.taken_key, WORKERS_SUSPENDED, self.deaths_key],
-                args=[self._batch_size, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix],
+                args=[most, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix],
             ),
         )
         if flat == [b"suspended"]:

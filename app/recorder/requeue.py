@@ -60,8 +60,8 @@ _DIRECT_CALL = "direct-call"
 class How(Enum):
     """What is to be done to a failed job."""
 
-    REQUEUE = "requeue, from Redis"
-    RESTORE = "requeue, from quarantine"
+    REQUEUE = "from Redis"
+    RESTORE = "from quarantine, "
     NOTHING = "nothing to do"
     REFUSE = "can't be requeued"
 
@@ -128,7 +128,7 @@ class Requeue:
             job_id, fields = self._restored(failure.kept)
         except DamagedError as error:
             return Step(failure, How.REFUSE, f"its file can't be used: {error}")
-        return Step(failure, How.RESTORE, f"from {failure.kept.path}", job_id, fields)
+        return Step(failure, How.RESTORE, failure.kept.path, job_id, fields)
 
     def apply(self, step: Step) -> Step:
         """Do what a step says; returns what came of it."""

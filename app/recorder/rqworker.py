@@ -14,9 +14,11 @@ from typing import Any
 import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError, DataError, OutOfMemoryError, RedisError, ResponseError  # noqa: A004
+from rq.defaults import DEFAULT_FAILURE_TTL
 from rq.executions import Execution, ExecutionRegistry
-from rq.job import JobStatus
+from rq.job import Job, JobStatus
 from rq.queue import Queue
+from rq.utils import current_timestamp
 from rq.worker import SimpleWorker
 from rq.worker_registration import clean_worker_registry
 
@@ -29,6 +31,7 @@ log = structlog.get_logger("recorder")
 
 _WORKER_TTL_S = 15  # RQ lengthens the connection's time-out to suit it: to 11 s with this
 _MIN_REDIS = (6, 2, 0)  # for LMOVE
+_TRIES = 3
 _JOBS_OWN_FAULT = ("WRONGTYPE", "wrong kind of value", "not an integer", "not a float", "not a valid", "invalid expire")
 """What Redis says of a job's key or field that holds something odd. All else that it refuses, it refuses for now."""
 
@@ -108,10 +111,13 @@ class RQWorker(SimpleWorker):
         self._failure, self._still_ours = failure, still_ours
         job.outcome = _outcome(value, failure)
         try:
+            has_dependents = self.connection.exists(job.dependents_key)
             self._forget_executions(job)
             execution = self.prepare_execution(job)
             self.perform_job(job, self.queue, execution)
             self._check_noted(job)
+            if has_dependents:
+                self.enqueue_ready_dependents()
         except TakenOverError:
             return
         except Exception as error:
@@ -119,6 +125,7 @@ class RQWorker(SimpleWorker):
                 raise
             # A hash, a key or an id that RQ can't work with. What there was to keep is on disk.
             log.error("RQ can't finish a job", job_id=taken.id, reason=str(error))
+            self._finish_without_rq(taken, failed=failure is not None)
 
     def _finalize_failure(self, job: Any, queue: Any, execution: Any, exc_info: Any) -> None:
         """RQ's own, unless it was Redis that failed while a recorded job was being finished: then it comes again."""
@@ -130,11 +137,28 @@ class RQWorker(SimpleWorker):
         """Enqueue, in whatever queue, the dependents that RQ was cut off from enqueuing when their job was finished."""
         try:
             for queue in Queue.all(connection=self.connection, job_class=self.job_class, serializer=PickleData):
-                queue.ready_job_registry.cleanup()
+                registry = queue.ready_job_registry
+                for _ in range(_TRIES):  # it goes on when it is cut off
+                    registry.cleanup()
+                    if not self.connection.exists(registry.key):
+                        break
         except ResponseError as error:
             if _is_outage(error):
                 raise
             log.error("RQ can't enqueue dependents", reason=str(error))
+
+    def _finish_without_rq(self, taken: TakenJob, *, failed: bool) -> None:
+        """Leave a job that RQ can't work with as what it is, finished or failed, and not as one that runs."""
+        key = Job.redis_job_namespace_prefix.encode() + taken.member
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for member in self.connection.zscan_iter(self.queue.started_job_registry.key, taken.member + b":*"):
+                pipeline.zrem(self.queue.started_job_registry.key, member[0])
+            pipeline.delete(ExecutionRegistry.key_template.format("").encode() + taken.member)
+            pipeline.hset(key, "status", (JobStatus.FAILED if failed else JobStatus.FINISHED).value)
+            if failed:
+                until = current_timestamp() + DEFAULT_FAILURE_TTL
+                pipeline.zadd(self.queue.failed_job_registry.key, {taken.member: until})
+            pipeline.execute(raise_on_error=False)
 
     def _forget_executions(self, job: RecordedJob) -> None:
         """Forget the executions that recorders died in, or were cut off in; RQ would hold the job for running."""
@@ -195,7 +219,8 @@ def _is_outage(error: BaseException) -> bool:
     """Whether it is Redis that can't work at present, and not the job that Redis can't work with."""
     if not isinstance(error, RedisError) or isinstance(error, DataError):
         return False
-    return not isinstance(error, ResponseError) or not any(words in str(error) for words in _JOBS_OWN_FAULT)
+    said = str(error).rpartition("caused error: ")[2]  # what comes before may quote a job's id
+    return not isinstance(error, ResponseError) or not any(words in said for words in _JOBS_OWN_FAULT)
 
 
 def _outcome(value: Any, failure: str | None) -> Callable[[], Any]:

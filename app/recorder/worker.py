@@ -7,6 +7,7 @@ When Redis or the disk fails, wait and try again: whatever isn't acknowledged is
 from __future__ import annotations
 
 import faulthandler
+import signal
 import threading
 import time
 from base64 import b64encode
@@ -32,7 +33,7 @@ from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJ
 from app.recorder.rqworker import RQWorker
 from app.recorder.trouble import Trouble
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
-from app.store.errors import RecorderError, StorageError, UnrecordableError
+from app.store.errors import LockedError, RecorderError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
 
 log = structlog.get_logger("recorder")
@@ -43,10 +44,13 @@ _WAIT_S = 1.0
 _RECOVER_INTERVAL_S = 5.0
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0)
 _MOST_DEATHS = 3
-_READING_TIMEOUT_S = 60.0
-"""Longest that reading payloads may take. A hostile one can keep the interpreter busy for ever, out of reach of any
-signal handler; then this process ends, and the job is tried alone, and at last put into quarantine unread."""
+_READING_LIMIT_S = 60.0
+"""Most processor time that reading a payload may take. A hostile one can keep the interpreter busy for ever, out of
+reach of any signal handler; then this process ends, and the job is tried alone, and at last put into quarantine unread.
+Time in which we are frozen, or wait for a disk, doesn't count."""
 
+_STALLED_S = 10.0
+"""A step of the loop that takes longer makes us unready: a disk that hangs gives no error."""
 
 _MAX_STAGED_BYTES = 64 * 1024 * 1024
 """Unpacked results held in memory at once; what is taken together may unpack to far more."""
@@ -89,12 +93,17 @@ class RecorderWorker(RQWorker):
         self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
         self._stop = stop or threading.Event()
         self._recover_at = 0.0
+        self._step_began_at = time.monotonic()
         self._trouble = Trouble()
+        self._alone = 0
+        """How many jobs more to take one at a time, since the disk refused something. If it is only one job's folder,
+        the others go on, and that job goes to the end of the queue."""
         self._absent: deque[str] = deque()
         """Recorders whose lease has run out: they died, or are frozen."""
 
     def run(self, *, burst: bool = False) -> None:
         """Record until told to stop; with `burst`, until the queue is empty."""
+        faulthandler.register(signal.SIGPROF, file=2, chain=True)  # for _watchdog: say where, then end as it does
         self._announce(wait=not burst)
         pulse = threading.Thread(target=self._keep_alive, name="pulse", daemon=True)
         pulse.start()
@@ -108,17 +117,21 @@ class RecorderWorker(RQWorker):
     def _loop(self, *, burst: bool) -> None:
         failures = 0
         while not self._stop.is_set():
+            self._step_began_at = time.monotonic()
+            jobs: list[TakenJob] = []
             try:
                 self._recover_if_due()
                 self._writer.check()
                 jobs = self._take(wait=not burst)
                 if jobs:
                     self._record(jobs)
+                self._alone = max(0, self._alone - 1) if jobs else 0
                 self._flush(idle=not jobs)
                 if burst and not jobs:
                     return
                 failures = 0
-                self._trouble.over()
+                if not self._alone:
+                    self._trouble.over()
             except SuspendedError:
                 self._give_back()
                 self._trouble.wait_for("suspended", hint="run `rq resume` to go on")
@@ -126,7 +139,9 @@ class RecorderWorker(RQWorker):
                     return
                 self._stop.wait(_WAIT_S)
             except StorageError as error:
-                self._give_back()
+                self._give_back(to_the_end=self._alone > 0)
+                if jobs:
+                    self._alone = self._options.batch_size
                 if burst:
                     raise
                 self._trouble.wait_for(error.message, path=error.path, hint=error.hint)
@@ -158,8 +173,8 @@ class RecorderWorker(RQWorker):
         self._trouble.report_behind("latest is behind", self._writer.latest_problem)
 
     def _take(self, *, wait: bool) -> list[TakenJob]:
-        if not wait:
-            return self._intake.take(None)
+        if not wait or self._alone:
+            return self._intake.take(None, most=1 if self._alone else None)
         jobs = self._intake.take(None) if self._writer.dirty else self._intake.take(_WAIT_S)
         if jobs:
             return jobs
@@ -178,31 +193,33 @@ class RecorderWorker(RQWorker):
     def _stage_some(self, jobs: Iterator[TakenJob]) -> _Batch | None:
         """Begin to write as many of these as may be in memory together; None when there are no more."""
         batch = _Batch()
-        with _watchdog():
-            for job in jobs:
-                if not job.fields:
-                    batch.gone.append(job)
-                    continue
-                try:
-                    with self._intake.reading(job):
-                        pending = self._stage(job)
-                except BaseException:
-                    self._writer.abandon(batch.pending)
-                    raise
-                batch.jobs.append(job)
-                batch.pending.append(pending)
-                batch.staged_bytes += pending.size
-                if batch.staged_bytes > _MAX_STAGED_BYTES:
-                    break
+        for job in jobs:
+            if not job.fields:
+                batch.gone.append(job)
+                continue
+            try:
+                with self._intake.reading(job):
+                    pending = self._stage(job)
+            except BaseException:
+                self._writer.abandon(batch.pending)
+                raise
+            batch.jobs.append(job)
+            batch.pending.append(pending)
+            batch.staged_bytes += pending.size
+            if batch.staged_bytes > _MAX_STAGED_BYTES:
+                break
         return batch if batch.jobs or batch.gone else None
 
     def _complete(self, batch: _Batch) -> None:
         """Make a batch durable, and only then acknowledge it."""
+        self._step_began_at = time.monotonic()
         outcomes = self._writer.commit(batch.pending)
         refusal = self._acknowledge(batch, outcomes)
         self._report(batch, outcomes)
         if refusal is not None:
             raise refusal
+        if outcomes and all(outcome.kind is Kind.POSTPONED for outcome in outcomes):
+            raise LockedError(outcomes[0].reason or "", hint="another recorder is frozen: end it, or let it go on")
         self._writer.check()
 
     def _stage(self, job: TakenJob) -> Pending:
@@ -210,8 +227,10 @@ class RecorderWorker(RQWorker):
         try:
             if job.deaths >= _MOST_DEATHS:
                 raise UnrecordableError(f"{job.deaths} recorders have died with this job in hand; it was not read")
-            decoded = decode_result(job.data, self._options.max_payload_bytes)
-            return self._writer.stage(decoded.data, enqueued_at=enqueued_at, payload_bytes=decoded.payload_bytes)
+            with _watchdog():
+                decoded = decode_result(job.data, self._options.max_payload_bytes)
+                built = self._writer.build(decoded.data, enqueued_at=enqueued_at, payload_bytes=decoded.payload_bytes)
+            return self._writer.stage_built(built)
         except UnrecordableError as error:
             reason = error.message
         except StorageError:
@@ -266,10 +285,13 @@ class RecorderWorker(RQWorker):
             status = JobStatus.FAILED
             # `failed` finds the file by the end of this text.
             failure = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
+            failure = failure.encode("utf-8", "backslashreplace").decode()
         # Else that was done (it may be to be repeated), and only our letting go of it was cut off.
         if job.text("status") not in (status, JobStatus.SCHEDULED):
-            self.finish_with_rq(job, _return_value(outcome), failure, partial(self._intake.holds, job))
-        self.enqueue_ready_dependents()
+            with self._intake.reading(job):  # a callback can end this process as a payload can
+                self.finish_with_rq(job, _return_value(outcome), failure, partial(self._intake.holds, job))
+        else:
+            self.enqueue_ready_dependents()
 
     def _report(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -318,7 +340,10 @@ class RecorderWorker(RQWorker):
                 log.exception("pulse failed")
 
     def _renew(self) -> None:
-        self._intake.renew(hostname=self.hostname, pid=self.pid, waiting_for=self._trouble.waiting_for or None)
+        waiting_for = self._trouble.waiting_for
+        if not waiting_for and time.monotonic() - self._step_began_at > _STALLED_S:
+            waiting_for = "the disk, or Redis, doesn't answer"
+        self._intake.renew(hostname=self.hostname, pid=self.pid, waiting_for=waiting_for or None)
 
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():
@@ -326,19 +351,21 @@ class RecorderWorker(RQWorker):
             self._absent.append(recorder)
 
     def _recover_if_due(self) -> None:
-        while self._absent:
-            self._writer.stand_in_for(self._absent.popleft())
         if time.monotonic() >= self._recover_at:
             for dead in self._writer.recover():
                 log.warning("put right what a dead recorder left", recorder=dead)
                 self._intake.end_lease(dead)
                 self._report_taken_back()
             self._trouble.report_behind("what a dead recorder left remains", self._writer.recovery_problem)
+            for _ in range(len(self._absent)):
+                absent = self._absent.popleft()
+                if not self._writer.stand_in_for(absent):
+                    self._absent.append(absent)
             self._recover_at = time.monotonic() + _RECOVER_INTERVAL_S
 
-    def _give_back(self) -> None:
+    def _give_back(self, *, to_the_end: bool = False) -> None:
         try:
-            self._intake.give_back()
+            self._intake.give_back(to_the_end=to_the_end)
         except RedisError as error:
             self._trouble.wait_for_redis(error, hint="jobs stay in Redis; trying again")
 
@@ -359,11 +386,12 @@ class RecorderWorker(RQWorker):
 
 @contextmanager
 def _watchdog() -> Iterator[None]:
-    faulthandler.dump_traceback_later(_READING_TIMEOUT_S, exit=True, file=2)
+    """End this process, with a traceback, when what is done here takes too much processor time."""
+    signal.setitimer(signal.ITIMER_PROF, _READING_LIMIT_S)
     try:
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _return_value(outcome: Outcome) -> dict[str, Any]:

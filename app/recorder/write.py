@@ -30,8 +30,8 @@ from app.store.recovery import put_right
 from app.store.summary import Day, Entry
 from app.store.timestamps import format_timestamp, plausible
 
-_OPEN_DAYS = 16
-"""Days kept in memory; a job of another day closes the one longest unused."""
+_OPEN_DAYS, _OPEN_ENTRIES = 16, 100_000
+"""Days, and results in them, kept in memory; with more of both, a job of another day closes the one longest unused."""
 
 _CONFLICT_TIMEOUT_S = 1.0
 """Settling takes milliseconds; only a recorder that is frozen can make anybody wait so long."""
@@ -124,16 +124,23 @@ class RecordWriter:
         self._ledger.keep()
         self._files.check_room(self._min_free_bytes)
 
-    @wrap_os_errors
     def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
         """Begin to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
-        built = record.build(
+        return self.stage_built(self.build(data, enqueued_at=enqueued_at, payload_bytes=payload_bytes))
+
+    def build(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Record:
+        """The record of a result, within this writer's limits. Touches no disk."""
+        return record.build(
             data,
             enqueued_at=enqueued_at,
             now=datetime.now(UTC),
             payload_bytes=payload_bytes,
             max_bytes=self._max_bytes,
         )
+
+    @wrap_os_errors
+    def stage_built(self, built: Record) -> Pending:
+        """Begin to write a record. Raises `UnrecordableError` when the file system can't hold its name."""
         place = built.place
         self._ledger.note(f"daily/{place.date}")
         path = self.layout.recording(place)
@@ -215,17 +222,20 @@ class RecordWriter:
         self.recovery_problem = recovery.problems[0] if recovery.problems else None
         return recovery.recovered
 
-    @wrap_os_errors
-    def stand_in_for(self, writer: str) -> None:
-        """See to the summaries of the days that another writer has open: it may be frozen, and owe them."""
+    def stand_in_for(self, writer: str) -> bool:
+        """See to the summaries of the days that another writer has open: it may be frozen, and owe them.
+
+        Returns False where that is to be tried again.
+        """
         for folder in open_folders(self.layout.state, writer):
             root, _, date = folder.partition("/")
             if root == "daily" and os.path.isdir(self.layout.day(date)):
                 try:
                     self._ledger.note(folder)
                     self._day(date).catch_up()
-                except StorageError as error:
-                    self.recovery_problem = error
+                except (StorageError, OSError):
+                    return False
+        return True
 
     @wrap_os_errors
     def close(self) -> None:
@@ -358,7 +368,9 @@ class RecordWriter:
     def _day(self, date: str) -> Day:
         day = self._days.get(date)
         if day is None:
-            while len(self._days) >= _OPEN_DAYS:
+            while (
+                len(self._days) >= _OPEN_DAYS and sum(len(day.entries) for day in self._days.values()) > _OPEN_ENTRIES
+            ):
                 oldest = next(iter(self._days))
                 self._days[oldest].close()
                 del self._days[oldest]

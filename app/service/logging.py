@@ -11,6 +11,7 @@ import structlog
 
 from app.service.settings import Settings
 
+_LONGEST_TEXT = 1000
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -29,6 +30,14 @@ class _Unfailing:
             self._stream.flush()
 
 
+def _cut(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep log lines short, whatever a producer names its jobs."""
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > _LONGEST_TEXT and name != "exception":
+            event[name] = value[:_LONGEST_TEXT] + "..."
+    return event
+
+
 def configure_logging(settings: Settings) -> None:
     """Set up logging for this process. RQ's own loggers are silenced: we report its jobs ourselves."""
     on_terminal = sys.stderr.isatty()
@@ -39,6 +48,7 @@ def configure_logging(settings: Settings) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            _cut,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],

@@ -101,7 +101,8 @@ class DurableFiles:
             os.utime(staged.path)
 
     def discard(self, staged: Staged) -> None:
-        """Remove a staged file's temporary name."""
+        """Remove a staged file's temporary name; for good with the next `sync_folders`."""
+        self._unsynced.add(os.path.dirname(staged.temporary))
         try:
             os.unlink(staged.temporary)
         except FileNotFoundError:
@@ -280,6 +281,7 @@ _HINTS = {
     errno.EISDIR: "a folder stands where a file is needed: move it away",
     errno.ENOENT: "it was removed meanwhile, or is a link to nowhere",
     errno.ENAMETOOLONG: "move OUTPUT_DIR to a file system that allows longer names, or to a shorter path",
+    errno.EEXIST: "a file stands where a folder is needed: move it away",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -65,16 +66,28 @@ class Ledger:
 
         Raises `StorageError` when OUTPUT_DIR's disk isn't there: what is written under its mount point is hidden later.
         """
-        if os.path.exists(self._path):
+        try:
+            os.stat(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise storage_error("can't look at the note of an open writer", self._path, error) from error
+        else:
             return
         if _device(self._folder) != self._device:
-            hint = "mount it again; if OUTPUT_DIR has moved for good, start the recorder anew"
+            hint = "mount the same disk again; if another is to take its place, stop the recorder and start it again"
             raise StorageError("OUTPUT_DIR's disk is gone", path=os.path.dirname(self._folder), hint=hint)
-        os.close(self._handle)
+        before = self._handle
         self._open()
+        os.close(before)
         noted, self._noted = self._noted, set()
-        for folder in noted:
-            self.note(folder)
+        try:
+            for folder in noted:
+                self.note(folder)
+        except StorageError:
+            os.unlink(self._path)  # to be made again, with all of them
+            self._noted = noted
+            raise
 
     def close(self, *, in_order: bool) -> None:
         """Let go of the ledger: and of its file too, if everything this writer had open is in order."""
@@ -118,18 +131,24 @@ def _device(folder: str) -> int:
 
 @contextmanager
 def _held(path: str) -> Iterator[int | None]:
+    """A ledger's handle while nobody else has its lock; None for one that is held, or isn't for us to see."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
         yield None
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield handle
-    except BlockingIOError:
-        yield None
+        yield handle if stat.S_ISREG(os.fstat(handle).st_mode) and _locked(handle) else None
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def dead_writers(state_folder: str) -> Iterator[DeadWriter]:

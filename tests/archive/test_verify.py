@@ -286,6 +286,7 @@ def test_a_newer_day_without_records_is_not_the_latest(recorded: Path) -> None:
 
 
 def test_where_nothing_is_recorded_latest_names_nothing(tmp_path: Path) -> None:
+    (tmp_path / "daily").mkdir()
     assert check(tmp_path).holds
     (tmp_path / "latest").symlink_to(DAY)
     assert problems(tmp_path) == {"latest-wrong": 1}
@@ -614,7 +615,7 @@ def test_the_real_day_is_repaired_without_a_touch_to_its_recordings(real_day: Pa
     before = contents(output_dir)
     found = check(output_dir, repair=True)
     assert found.holds, found
-    assert found.repaired == ["wrote the summary of 2025-08-08 anew"]
+    assert found.repaired == ["wrote the summary of 2025-08-08 anew, without the 11,301 jobs that have no file"]
     assert contents(output_dir) == before
     summary = json.loads((output_dir / "latest" / "summary.json").read_bytes())
     assert summary["total_jobs"] == len(summary["jobs"]) == 2737

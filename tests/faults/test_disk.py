@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -380,3 +381,20 @@ def test_a_step_that_is_refused_once_anywhere_loses_and_fails_no_job(
         with refused(process, f"{step}:error=EIO:when={number}", tmp_path / "trace"):
             jobs += hand_over(connection, results(200, day=18, prefix="later", text_bytes=300))
         assert_all_recorded(process, output, jobs)
+
+
+@pytest.mark.faults
+def test_a_disk_that_hangs_makes_the_recorder_unready_until_it_answers(
+    redis_url: str, connection: Redis, disk: Mounted, log: Path
+) -> None:
+    with recorder(redis_url, disk.output, log) as process:
+        jobs = hand_over(connection, results(20))
+        eventually(lambda: all(map(finished, jobs)))
+        subprocess.run(["fsfreeze", "--freeze", disk.folder], check=True)
+        try:
+            jobs += hand_over(connection, results(20, prefix="later"))
+            eventually(lambda: "doesn't answer" in str(process.waiting_for))
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", disk.folder], check=True)
+        eventually(lambda: process.waiting_for is None)
+        assert_all_recorded(process, disk.output, jobs)

@@ -197,7 +197,12 @@ def place_trusting(self, staged):
     placed = place(self, staged)
     self._unsynced = self._unsynced if placed else before
     return placed
-files.DurableFiles.place = place_trusting
+def discard_trusting(self, staged):
+    before = set(self._unsynced)
+    discard(self, staged)
+    self._unsynced = before
+discard = files.DurableFiles.discard
+files.DurableFiles.place, files.DurableFiles.discard = place_trusting, discard_trusting
 """
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from rq import Queue, Repeat
+from rq import Callback, Queue, Repeat
 from rq.command import send_shutdown_command
 from rq.job import Job, JobStatus
 from rq.results import Result
@@ -414,11 +414,13 @@ def test_a_job_that_ends_its_recorders_is_put_away_unread_and_the_others_are_rec
     intake = Intake(connection, "recorder", "the dead one", 100)
     survivor = Intake(connection, "recorder", "the survivor", 100)
     guilty = jobs[0]
+    begun = []
     for deaths in range(3):
         intake.renew()
         taken = intake.take(None)
         assert [job.id for job in taken] == ([job.id for job in jobs] if deaths == 0 else [guilty.id])
-        intake.reading(taken[0]).__enter__()  # and there it ends
+        begun.append(intake.reading(taken[0]))
+        begun[-1].__enter__()  # and there it ends
         connection.delete("rq:recorder:recorder:lease:the dead one")
         assert survivor.take_back() == {"the dead one": len(taken)}
     burst(redis_url, tmp_path)
@@ -439,14 +441,14 @@ def test_a_payload_that_keeps_the_interpreter_busy_for_ever_ends_the_recorder(
     job = enqueue_result(result("busy"), connection=connection)
     connection.hset(job.key, "data", zlib.compress(payload))
     code = (
-        "import app.recorder.worker as worker; worker._READING_TIMEOUT_S = 0.5\n"
+        "import app.recorder.worker as worker; worker._READING_LIMIT_S = 0.5\n"
         "import sys; from app.recorder.cli import main; sys.exit(main())"
     )
     env = {**os.environ, "REDIS_URL": redis_url, "OUTPUT_DIR": str(tmp_path)}
     root = Path(__file__).resolve().parents[2]
     ended = subprocess.run([sys.executable, "-c", code], env=env, cwd=root, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1
-    assert "Timeout" in ended.stderr
+    assert ended.returncode == -signal.SIGPROF
+    assert "most recent call first" in ended.stderr
     assert connection.lrange(connection.keys("rq:recorder:recorder:taken:*")[0], 0, -1) == [job.id.encode()]
 
 
@@ -491,6 +493,63 @@ def test_a_folder_in_the_place_of_a_recording_puts_that_result_away_and_no_other
     entry = json.loads(kept.read_bytes())
     assert entry["reason"] == f"something that is no file stands in its place: {obstacle}"
     assert json.loads(base64.b64decode(entry["payload"]["base64"]))["job_id"] == "j1"
+
+
+def test_one_folder_that_can_not_be_written_holds_up_its_own_jobs_only(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    obstacle = tmp_path / "daily/2025-02-17/scrapers/bad"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("a file where a folder is needed")
+    bad_job = {**FIRST, "metadata": {"scraper_id": "bad"}}
+    bad = [enqueue_result(result(f"bad{number}", job=bad_job), connection=connection) for number in range(2)]
+    good = [enqueue_result(result(f"good{number}"), connection=connection) for number in range(5)]
+    with killed_at_the_end(recorder_process(redis_url, tmp_path)) as process:
+        eventually(lambda: all(map(finished, good)))
+        (recorder,) = recorders(connection)
+        assert not any(map(finished, bad))
+        eventually(lambda: "can't make a folder" in str(recorders(connection)[0].waiting_for))
+        obstacle.unlink()
+        eventually(lambda: all(map(finished, bad)))
+        eventually(lambda: recorders(connection)[0].waiting_for is None)
+        process.terminate()
+        process.communicate(timeout=20)
+    assert recorder.pid == process.pid
+    assert_summaries_are_exact(tmp_path)
+
+
+KILLER = "import os, signal\ndef kill(*_):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+
+
+def test_a_callback_that_ends_its_recorders_holds_up_no_other_job(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    (tmp_path / "killer.py").write_text(KILLER)
+    out = tmp_path / "out"
+    deadly = enqueue_result(result("deadly"), connection=connection, on_success=Callback("killer.kill"))
+    others = [enqueue_result(result(f"j{number}"), connection=connection) for number in range(5)]
+    environment = {"PYTHONPATH": str(tmp_path), "RECORDER_ALLOWED_CALLBACKS": "killer.kill"}
+    for _ in range(4):
+        ended = recorder_process(redis_url, out, "--burst", **environment)
+        ended.communicate(timeout=60)
+        if ended.returncode == 0:
+            break
+    assert ended.returncode == 0
+    assert all(map(finished, others))
+    assert deadly.get_status() == JobStatus.FAILED
+    assert f"{out}/daily/2025-02-17/scrapers/nyc/deadly.json" in map(str, out.rglob("*.json"))
+
+
+def test_a_job_that_rq_can_not_finish_does_not_look_as_if_it_ran(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    odd = Queue("recorder", connection=connection).enqueue(RECORD_FUNCTION, {"no": "job_id \ud800"})
+    worse = Queue("recorder", connection=connection).enqueue("odd.name", 1, repeat=Repeat(times=1))
+    connection.set(f"rq:executions:{worse.id}", "not a sorted set")
+    burst(redis_url, tmp_path)
+    assert [job.get_status() for job in (odd, worse)] == [JobStatus.FAILED] * 2
+    assert set(connection.zrange("rq:failed:recorder", 0, -1)) == {odd.id.encode(), worse.id.encode()}
+    assert connection.zcard("rq:wip:recorder") == 0
 
 
 def test_a_summary_that_can_not_be_written_holds_up_no_recording_and_no_other_day(

@@ -293,6 +293,7 @@ def test_results_of_more_days_than_are_kept_open_are_all_counted(root: str) -> N
 def test_a_summary_that_could_not_be_written_when_its_day_was_set_aside_is_written_later(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.recorder.write._OPEN_ENTRIES", 0)
     days = [(datetime(2025, 7, 1) + timedelta(days=number)).date().isoformat() for number in range(17)]
     with RecordWriter(root) as writer:
         for day in days[:16]:
@@ -696,11 +697,12 @@ def test_recovery_where_the_folders_are_gone_is_no_error(root: str) -> None:
 
 def test_a_refused_recovery_is_tried_again(root: str) -> None:
     dead = RecordWriter(root, name="dead")
-    dead.stage(result()).staged.written.result()
+    left = dead.stage(result()).staged
+    left.written.result()
     dead._ledger.close(in_order=False)
     with RecordWriter(root) as writer:
         with pytest.MonkeyPatch.context() as patch:
-            Disk(patch, root).refuse("unlink", errno.EROFS)
+            Disk(patch, root).refuse("unlink", errno.EROFS, path=left.temporary)
             assert writer.recover() == []
             assert os.strerror(errno.EROFS) in str(writer.recovery_problem)
             assert kinds(give(writer, result("other", day="2025-08-09"))) == [Kind.RECORDED]

@@ -208,3 +208,48 @@ def test_a_state_folder_removed_under_a_living_ledger_is_no_error(state: str) ->
     ledger.note("daily/2025-08-08")
     assert found(state) == []
     ledger.close(in_order=True)
+
+
+@pytest.mark.parametrize("step", ["stat", "open"])
+def test_a_ledger_that_can_not_be_reached_for_a_while_is_kept(
+    state: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    ledger = Ledger(state, "mine")
+    ledger.note("daily/2025-08-08")
+    if step == "open":
+        os.unlink(f"{state}/mine.writer")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(StorageError, match=os.strerror(errno.EACCES)):
+            patch.setattr(os, step, refused)
+            ledger.keep()
+    ledger.keep()
+    ledger.note("daily/2025-08-09")
+    assert found(state) == []  # its lock is held all the time
+    ledger.close(in_order=False)
+    assert found(state) == [DeadWriter("mine", ("daily/2025-08-08", "daily/2025-08-09"), "")]
+
+
+def test_a_ledger_that_was_removed_is_made_again_with_all_its_folders(state: str, disk: Disk) -> None:
+    ledger = Ledger(state, "mine")
+    for folder in ("daily/2025-08-08", "daily/2025-08-09"):
+        ledger.note(folder)
+    os.unlink(f"{state}/mine.writer")
+    disk.refuse("write", errno.ENOSPC, times=1, after=1)
+    with pytest.raises(StorageError):
+        ledger.keep()
+    ledger.keep()
+    ledger.close(in_order=False)
+    (dead,) = found(state)
+    assert set(dead.folders) == {"daily/2025-08-08", "daily/2025-08-09"}
+
+
+def test_what_only_looks_like_a_ledger_hinders_nobody(state: str) -> None:
+    os.makedirs(f"{state}/folder.writer")
+    os.mkfifo(f"{state}/pipe.writer")
+    os.symlink("loop.writer", f"{state}/loop.writer")
+    Ledger(state, "mine").close(in_order=False)
+    assert [dead.name for dead in found(state)] == ["mine"]
