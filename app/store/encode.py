@@ -15,6 +15,7 @@ import math
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -226,6 +227,12 @@ def _offset_has_seconds(value: datetime) -> bool:
     return bool((value.utcoffset() or timedelta()) % timedelta(minutes=1))
 
 
+def _offset_is_lost(value: datetime) -> bool:
+    """Whether Python would read the offset back as none: one of less than a second."""
+    offset = value.utcoffset() or timedelta()
+    return offset != timedelta() and abs(offset) < timedelta(seconds=1)
+
+
 _ODD: tuple[tuple[type, Callable[[Any], bool]], ...] = (
     (float, lambda value: not math.isfinite(value)),
     (datetime, _offset_has_seconds),
@@ -242,6 +249,9 @@ def _moment(value: date | time | timedelta) -> Any:
         return value.total_seconds()
     if isinstance(value, datetime) and value.tzinfo is None:
         value = value.replace(tzinfo=UTC)
+    if isinstance(value, datetime) and _offset_is_lost(value):
+        with suppress(OverflowError):  # in the years 1 and 9999
+            value = value.astimezone(UTC)  # Python would read such an offset back as none
     text = value.isoformat()
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
 

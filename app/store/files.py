@@ -121,13 +121,17 @@ class DurableFiles:
 
     def tidy(self) -> None:
         """Remove, durably, what failed batches left. Raises OSError."""
+        removed = set()
         for path in self._left:
-            with suppress(FileNotFoundError):
+            try:
                 os.unlink(path)
-        for folder in {os.path.dirname(path) for path in self._left}:
-            with suppress(FileNotFoundError):
-                sync_folder(folder)
-        self._left.clear()
+            except FileNotFoundError:
+                if not os.path.isdir(os.path.dirname(path)):
+                    continue  # its disk may be away; and back later, with the file
+            removed.add(path)
+        for folder in {os.path.dirname(path) for path in removed}:
+            sync_folder(folder)
+        self._left -= removed
 
     def sync_folders(self) -> None:
         """Make every name given since the last call durable."""

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -215,7 +216,7 @@ def test_ctrl_c_ends_it_with_130_and_one_line(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_is_no_error(recorded: Path) -> None:
-    shell = f"{' '.join(COMMAND)} {recorded} --json | true"
+    shell = f"{shlex.join([*COMMAND, str(recorded)])} --json | true"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == ""
 

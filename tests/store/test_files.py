@@ -500,3 +500,14 @@ def test_temporaries_that_could_not_be_removed_are_removed_when_the_disk_works_a
     files.abandon([])
     files.close()
     assert names(root) == ["0.json"]
+
+
+def test_temporaries_on_a_disk_that_was_away_are_removed_when_it_is_back(root: str, files: DurableFiles) -> None:
+    staged = [files.stage(path_in(root, f"{number}.json"), CONTENT) for number in range(3)]
+    for one in staged:
+        one.written.result()
+    os.rename(root, f"{root}-away")
+    files.abandon(staged)
+    os.rename(f"{root}-away", root)
+    record(files, path_in(root, "0.json"))
+    assert names(root) == ["0.json"]

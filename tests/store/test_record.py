@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
@@ -445,3 +445,10 @@ def test_a_payload_larger_than_allowed_is_unrecordable() -> None:
 def test_the_content_is_the_same_bytes_each_time() -> None:
     digests = {hashlib.sha256(built(SPEC_EXAMPLE).content).hexdigest() for _ in range(3)}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("offset", [timedelta(microseconds=99), timedelta(microseconds=-1)])
+def test_an_offset_of_microseconds_is_read_back_as_the_same_instant(offset: timedelta) -> None:
+    created = datetime(2025, 2, 17, 6, 46, 23, tzinfo=timezone(offset))
+    built = build({"job_id": "a", "job": {"created_at": created}, "result": 1}, enqueued_at=None, now=NOW)
+    assert read_entry(built.place.date, built.content) == (built.place, built.entry)
