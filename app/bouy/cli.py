@@ -217,7 +217,9 @@ def verify(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", hidden=True)] = None,
 ) -> None:
     """Check the recorded files (verify -h)."""
-    _run_module(context.obj, "app.archive", "verify", arguments)
+    me: Bouy = context.obj
+    quiet = ["--quiet"] if me.output.silent and not me.output.as_json else []
+    _run_module(me, "app.archive", "verify", [*(arguments or ()), *quiet])
 
 
 @app.command(cls=_Command, context_settings=_PASSED_ON)

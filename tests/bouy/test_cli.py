@@ -417,3 +417,14 @@ def test_importing_bouys_modules_does_nothing(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_and_failed_work_from_any_folder_with_the_options_before_them(running: Bench, tmp_path: Path) -> None:
+    (tmp_path / "kept" / "daily").mkdir(parents=True)
+    command = [*running.command("--json", "verify", "kept")]
+    done = subprocess.run(command, env=running.environ, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["output_dir"] == str(tmp_path / "kept")
+    assert running.bouy("--quiet", "verify", str(tmp_path / "kept")).stdout == ""
+    assert running.bouy("verify", str(tmp_path / "missing"), code=2).stderr.startswith("archive: no such folder")
+    assert running.json("failed")["failed"] == []
