@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError, DataError, OutOfMemoryError, RedisError, ResponseError  # noqa: A004
-from rq.defaults import DEFAULT_FAILURE_TTL
+from rq.defaults import DEFAULT_FAILURE_TTL, DEFAULT_RESULT_TTL
 from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job, JobStatus
 from rq.queue import Queue
@@ -150,14 +150,20 @@ class RQWorker(SimpleWorker):
     def _finish_without_rq(self, taken: TakenJob, *, failed: bool) -> None:
         """Leave a job that RQ can't work with as what it is, finished or failed, and not as one that runs."""
         key = Job.redis_job_namespace_prefix.encode() + taken.member
+        if self.connection.type(key) != b"hash":
+            return
+        status, registry, ttl = JobStatus.FINISHED, self.queue.finished_job_registry, DEFAULT_RESULT_TTL
+        if failed:
+            status, registry, ttl = JobStatus.FAILED, self.queue.failed_job_registry, DEFAULT_FAILURE_TTL
+        started = self.queue.started_job_registry.key
         with self.connection.pipeline(transaction=False) as pipeline:
-            for member in self.connection.zscan_iter(self.queue.started_job_registry.key, taken.member + b":*"):
-                pipeline.zrem(self.queue.started_job_registry.key, member[0])
+            for execution, _ in self.connection.zscan_iter(started):
+                if execution.rpartition(b":")[0] == taken.member:
+                    pipeline.zrem(started, execution)
             pipeline.delete(ExecutionRegistry.key_template.format("").encode() + taken.member)
-            pipeline.hset(key, "status", (JobStatus.FAILED if failed else JobStatus.FINISHED).value)
-            if failed:
-                until = current_timestamp() + DEFAULT_FAILURE_TTL
-                pipeline.zadd(self.queue.failed_job_registry.key, {taken.member: until})
+            pipeline.hset(key, "status", status.value)
+            pipeline.expire(key, ttl)
+            pipeline.zadd(registry.key, {taken.member: current_timestamp() + ttl})
             pipeline.execute(raise_on_error=False)
 
     def _forget_executions(self, job: RecordedJob) -> None:
