@@ -91,6 +91,7 @@ def assert_summaries_are_exact(output_dir: Path) -> None:
 
 
 def assert_nothing_is_left_over(output_dir: Path, connection: Redis) -> None:
-    assert not list(output_dir.rglob("*.tmp"))
+    left = [str(path) for path in output_dir.rglob("*.tmp")]
+    assert not left, left
     assert connection.llen("rq:queue:recorder") == 0
     assert not connection.keys("rq:recorder:recorder:taken:*")

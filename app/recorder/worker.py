@@ -253,7 +253,8 @@ class RecorderWorker(RQWorker):
             if outcome.kind is Kind.POSTPONED:
                 self._intake.postpone(job)
                 continue
-            by_rq = outcome.kind is Kind.QUARANTINED or not is_plain(job)
+            was_finished = job.text("status") == JobStatus.FINISHED  # by RQ's own path, which was cut off afterwards
+            by_rq = outcome.kind is Kind.QUARANTINED or was_finished or not is_plain(job)
             (others if by_rq else plain).append((job, outcome))
         acknowledged = self._bookkeeper.finish(
             [Finished(job, _return_value(outcome), uses_json(job.data)) for job, outcome in plain],

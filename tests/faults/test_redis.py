@@ -209,6 +209,7 @@ class Cutting:
         load = Load(f"load{len(self.loads)}", self.queue, kind)
         self.loads.append(load)
         began, said = len(self.proxy.exchanges), len(self.recorder.events("waiting"))
+        over = len(self.recorder.events("going on"))
         self.proxy.fault = fault
         load.enqueue()
         if fault is not None:
@@ -216,6 +217,7 @@ class Cutting:
             if fault.outage:
                 self.recorder.says("waiting", said + 1)
                 self.proxy.restore()
+                self.recorder.says("going on", over + 1)
         try:
             eventually(lambda: not load.problems(), 60 if fault and fault.where is Where.SILENT else 10)
         except AssertionError:
