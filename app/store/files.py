@@ -249,8 +249,7 @@ def sweep(folders: Iterable[str], writer: str) -> int:
         names = [name for name in os.listdir(folder) if name.startswith(f".{writer}.") and name.endswith(".tmp")]
         for name in names:
             os.unlink(f"{folder}/{name}")
-        if names:
-            sync_folder(folder)  # else they could be back after a power cut, and nobody would know of them
+        sync_folder(folder)  # else these, and those it removed itself, could be back after a power cut
         swept += len(names)
     return swept
 

@@ -511,3 +511,11 @@ def test_temporaries_on_a_disk_that_was_away_are_removed_when_it_is_back(root: s
     os.rename(f"{root}-away", root)
     record(files, path_in(root, "0.json"))
     assert names(root) == ["0.json"]
+
+
+def test_a_sweep_makes_sure_of_what_the_dead_writer_removed_itself(root: str, files: DurableFiles, disk: Disk) -> None:
+    record(files, path_in(root, "kept.json"))
+    folder = os.path.dirname(path_in(root, "kept.json"))
+    disk.calls.clear()
+    assert sweep([folder], "writer-1") == 0
+    assert disk.done("fsync folder") == [folder]
