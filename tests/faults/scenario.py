@@ -129,7 +129,8 @@ class Stage:
 
 def mistaken(patch: str) -> tuple[str, ...]:
     """A recorder with a mistake in it."""
-    imports = "import os, stat\nfrom app.recorder import cli, worker, write\nfrom app.store import files, ledger, recovery\n"
+    imports = "import os, stat\nfrom app.recorder import cli, worker, write\n"
+    imports += "from app.store import files, ledger, recovery\n"
     lines = [line for line in patch.splitlines() if line.strip()]
     margin = min(len(line) - len(line.lstrip()) for line in lines)
     code = imports + "\n".join(line[margin:] for line in lines) + "\nraise SystemExit(cli.main())"
