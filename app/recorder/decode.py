@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import mmap
+import os
 import pickle
 import resource
 import sys
@@ -16,7 +17,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from isal import isal_zlib
 
 from app.recorder.pickled import StandIn, plain, value_type
 from app.store.errors import UnrecordableError
@@ -43,6 +47,8 @@ class Decoded:
     data: Any
     payload_bytes: int
     """Size of the unpacked payload."""
+    json_serializer: bool
+    """Whether RQ's JSON serializer made the payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Call:
     kwargs: dict[str, Any]
     payload_bytes: int
     """Size of the unpacked payload."""
+    json_serializer: bool
 
 
 def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
@@ -65,9 +72,9 @@ def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
     if call.function != RECORD_FUNCTION:
         raise UnrecordableError(f"the job's function is {_shown(call.function)}, not {RECORD_FUNCTION}")
     if len(call.args) == 1 and not call.kwargs:
-        return Decoded(call.args[0], call.payload_bytes)
+        return Decoded(call.args[0], call.payload_bytes, call.json_serializer)
     if not call.args and list(call.kwargs) == ["data"]:
-        return Decoded(call.kwargs["data"], call.payload_bytes)
+        return Decoded(call.kwargs["data"], call.payload_bytes, call.json_serializer)
     given = f"{len(call.args)} positional and {len(call.kwargs)} named arguments"
     raise UnrecordableError(f"record_result takes one argument, data; the job gives {given}")
 
@@ -78,7 +85,7 @@ def decode_call(stored: bytes, max_bytes: int = sys.maxsize) -> Call:
     parts = loads(payload)
     match parts:
         case (str(function), None, [*args] | (*args,), dict(kwargs)):
-            return Call(function, tuple(args), kwargs, len(payload))
+            return Call(function, tuple(args), kwargs, len(payload), payload[:1] in _JSON_BEGINS)
         case (str(function), _, _, _) | [str(function), _, _, _]:
             raise UnrecordableError(f"the job calls {_shown(function)} on an object, or with unusable arguments")
         case _:
@@ -113,17 +120,26 @@ def uses_json(stored: bytes) -> bool:
 
 
 def _unpack(stored: bytes, max_bytes: int) -> bytes:
-    unpacker = zlib.decompressobj()
+    most = min(max_bytes, sys.maxsize - 1) + 1
     try:
-        payload = unpacker.decompress(stored, min(max_bytes, sys.maxsize - 1) + 1)
-    except zlib.error:
-        payload = stored  # older RQ clients can be told not to compress
-    else:
-        if not unpacker.eof and len(payload) <= max_bytes:
-            raise UnrecordableError("unreadable payload: it is cut short")
+        unpacker = isal_zlib.decompressobj()
+        payload = unpacker.decompress(stored, most)
+        whole = unpacker.eof
+    except isal_zlib.error:  # what ISA-L refuses is for zlib to judge
+        payload, whole = _unpack_slowly(stored, most)
+    if not whole and len(payload) <= max_bytes:
+        raise UnrecordableError("unreadable payload: it is cut short")
     if len(payload) > max_bytes:
         raise UnrecordableError(f"the payload is larger than {max_bytes:,} bytes when unpacked")
     return payload
+
+
+def _unpack_slowly(stored: bytes, most: int) -> tuple[bytes, bool]:
+    unpacker = zlib.decompressobj()
+    try:
+        return unpacker.decompress(stored, most), unpacker.eof
+    except zlib.error:
+        return stored, True  # older RQ clients can be told not to compress
 
 
 def _whole_number(digits: str) -> int | str:
@@ -179,9 +195,14 @@ def _bounded_memory(extra_bytes: int) -> Iterator[None]:
 
 
 def _address_space_bytes() -> int | None:
+    statm = _open_statm(os.getpid())
+    return None if statm is None else int(os.pread(statm, 32, 0).split(None, 1)[0]) * mmap.PAGESIZE
+
+
+@lru_cache(maxsize=1)
+def _open_statm(_pid: int) -> int | None:
     try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[0]) * mmap.PAGESIZE
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # not Linux: no cheap way to know
         return None
 

@@ -28,7 +28,7 @@ from rq.worker.base import WorkerStatus
 
 from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
 from app.recorder.client import unavailable
-from app.recorder.decode import decode_result, uses_json
+from app.recorder.decode import decode_result
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
 from app.recorder.rqworker import RQWorker
 from app.recorder.trouble import Trouble
@@ -63,6 +63,8 @@ class _Batch:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     jobs: list[TakenJob] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
+    json_serializer: list[bool] = field(default_factory=list)
+    """Which of them were packed by RQ's JSON serializer."""
     gone: list[TakenJob] = field(default_factory=list)
     staged_bytes: int = 0
 
@@ -199,12 +201,13 @@ class RecorderWorker(RQWorker):
                 continue
             try:
                 with self._intake.reading(job):
-                    pending = self._stage(job)
+                    pending, json_serializer = self._stage(job)
             except BaseException:
                 self._writer.abandon(batch.pending)
                 raise
             batch.jobs.append(job)
             batch.pending.append(pending)
+            batch.json_serializer.append(json_serializer)
             batch.staged_bytes += pending.size
             if batch.staged_bytes > _MAX_STAGED_BYTES:
                 break
@@ -222,7 +225,8 @@ class RecorderWorker(RQWorker):
             raise LockedError(outcomes[0].reason or "", hint="another recorder is frozen: end it, or let it go on")
         self._writer.check()
 
-    def _stage(self, job: TakenJob) -> Pending:
+    def _stage(self, job: TakenJob) -> tuple[Pending, bool]:
+        """Begin to write a job's result; and whether RQ's JSON serializer packed it."""
         enqueued_at = parse_timestamp(job.text("enqueued_at"))
         try:
             if job.deaths >= _MOST_DEATHS:
@@ -230,7 +234,7 @@ class RecorderWorker(RQWorker):
             with _watchdog():
                 decoded = decode_result(job.data, self._options.max_payload_bytes)
                 built = self._writer.build(decoded.data, enqueued_at=enqueued_at, payload_bytes=decoded.payload_bytes)
-            return self._writer.stage_built(built)
+            return self._writer.stage_built(built), decoded.json_serializer
         except UnrecordableError as error:
             reason = error.message
         except StorageError:
@@ -240,7 +244,7 @@ class RecorderWorker(RQWorker):
         fields = {
             "job": {name.decode("latin-1"): _readable(value) for name, value in job.fields.items() if name != b"data"}
         }
-        return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at)
+        return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at), False
 
     def _acknowledge(self, batch: _Batch, outcomes: Sequence[Outcome]) -> ResponseError | None:
         """Finish each job in Redis. One that Redis refuses to finish at present goes to the end of the queue.
@@ -249,18 +253,20 @@ class RecorderWorker(RQWorker):
         """
         plain: list[tuple[TakenJob, Outcome]] = []
         others: list[tuple[TakenJob, Outcome]] = []
-        for job, outcome in zip(batch.jobs, outcomes, strict=True):
+        finished: list[Finished] = []
+        for job, outcome, json_serializer in zip(batch.jobs, outcomes, batch.json_serializer, strict=True):
             if outcome.kind is Kind.POSTPONED:
                 self._intake.postpone(job)
                 continue
             was_finished = job.text("status") == JobStatus.FINISHED  # by RQ's own path, which was cut off afterwards
             by_rq = outcome.kind is Kind.QUARANTINED or was_finished or not is_plain(job)
-            (others if by_rq else plain).append((job, outcome))
+            if by_rq:
+                others.append((job, outcome))
+            else:
+                plain.append((job, outcome))
+                finished.append(Finished(job, _return_value(outcome), json_serializer))
         acknowledged = self._bookkeeper.finish(
-            [Finished(job, _return_value(outcome), uses_json(job.data)) for job, outcome in plain],
-            batch.started_at,
-            datetime.now(UTC),
-            self._options.default_result_ttl_s,
+            finished, batch.started_at, datetime.now(UTC), self._options.default_result_ttl_s
         )
         others += [pair for pair, result in zip(plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ]
         refusals = []

@@ -39,7 +39,8 @@ MAX_CAREFUL_NODES = 5_000_000
 
 _OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 _CONTAINERS = frozenset({dict, list, tuple})
-_FAST = _CONTAINERS | {str, int, float, bool, type(None), datetime, date, UUID}
+_LEAN = _CONTAINERS | {str, int, float, bool, type(None), datetime, date}
+_FAST = _LEAN | {UUID}
 _BITS_AS_HEX = 10_000  # well below the 4,300 digits that Python turns into text
 
 
@@ -99,6 +100,8 @@ def _survey(root: object, payload_bytes: int, max_bytes: int) -> bool:
     A few hundred bytes of pickle can share one list a thousand times over on each of ten levels, so the values are
     counted as often as they would be written, a level at a time, before any of them is.
     """
+    if _is_lean(root, payload_bytes, max_bytes):
+        return True
     kinds: set[type] = set()
     level: list[Any] = [root]
     nodes = weight = 0
@@ -111,7 +114,7 @@ def _survey(root: object, payload_bytes: int, max_bytes: int) -> bool:
             raise UnrecordableError(f"more than {MAX_NODES:,} values")
         level = gc.get_referents(*containers)
         kinds.update(map(type, level))
-        if any(kind in kinds and any(type(value) is kind and odd(value) for value in level) for kind, odd in _ODD):
+        if _has_odd(level, kinds):
             kinds.add(object)
         weight += _line_bytes(depth) * sum(map(len, containers))
         if nodes * payload_bytes > max_bytes:
@@ -120,6 +123,33 @@ def _survey(root: object, payload_bytes: int, max_bytes: int) -> bool:
         if weight > max_bytes:
             raise UnrecordableError(f"larger than {max_bytes:,} bytes when written out")
     raise UnrecordableError(f"nested deeper than {MAX_DEPTH} levels, or contains itself")
+
+
+def _is_lean(root: object, payload_bytes: int, max_bytes: int) -> bool:
+    """Whether orjson may write `root`, seen at half the price of a survey: no limit is anywhere near. Else False.
+
+    A level has at most as many values for each above it as the payload has bytes. Only of kinds whose referents are
+    what they contain does it go on to the next level.
+    """
+    if not payload_bytes:
+        return False  # nothing is known that bounds it
+    level: list[Any] = [root]
+    bound = 0
+    for depth in range(MAX_DEPTH):
+        if len(level) * payload_bytes > MAX_NODES:
+            return False
+        level = gc.get_referents(*level)
+        if not level:
+            return True
+        kinds = set(map(type, level))
+        bound += len(level) * (_line_bytes(depth) + payload_bytes)
+        if not kinds <= _LEAN or bound > max_bytes or _has_odd(level, kinds):
+            return False
+    return False
+
+
+def _has_odd(level: list[Any], kinds: set[type]) -> bool:
+    return any(kind in kinds and any(type(value) is kind and odd(value) for value in level) for kind, odd in _ODD)
 
 
 class _Plain:
