@@ -35,44 +35,36 @@ MAX_BATCH_BYTES = 32 * 1024 * 1024
 """Packed payload in one batch; a single larger job is a batch of its own."""
 
 _TAKE = """
--- KEYS: queue, taken, suspended, deaths    ARGV: most jobs, most bytes, job key prefix
+-- KEYS: queue, taken, suspended, deaths    ARGV: most jobs, most bytes, job key prefix, how many on our list are known
 redis.call('PERSIST', KEYS[2])
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'suspended'} end
 local jobs, bytes, suspect = {}, 0, false
-local function is_hash(id) return redis.call('TYPE', ARGV[3] .. id).ok == 'hash' end
-local function size(id)
-    local total = 0
-    for _, field in ipairs(is_hash(id) and {'data', 'meta', 'result', 'exc_info', 'description'} or {}) do
-        total = total + redis.call('HSTRLEN', ARGV[3] .. id, field)
-    end
-    return total
-end
--- Whether a job may join the batch. One that was in hand when a recorder died comes alone, so that if it is to
--- blame, no other is blamed with it.
-local function fits(id)
-    bytes = bytes + size(id)
-    if #jobs == 0 then
-        suspect = redis.call('HEXISTS', KEYS[4], id) == 1
-        return true
-    end
-    return not suspect and bytes <= tonumber(ARGV[2]) and redis.call('HEXISTS', KEYS[4], id) == 0
-end
+local has_deaths = redis.call('EXISTS', KEYS[4]) == 1
+-- Add a job to the batch, unless it doesn't fit. One that was in hand when a recorder died comes alone, so that if it is
+-- to blame, no other is blamed with it.
 local function add(id)
+    local key = ARGV[3] .. id
+    local deaths = has_deaths and tonumber(redis.call('HGET', KEYS[4], id) or 0) or 0
+    if #jobs > 0 then
+        local size = redis.pcall('HSTRLEN', key, 'data')
+        if suspect or deaths > 0 or (type(size) == 'number' and bytes + size > tonumber(ARGV[2])) then return false end
+    end
+    suspect = deaths > 0
+    local fields = redis.pcall('HGETALL', key)
+    if fields.err then fields = {} end  -- not a hash
+    for _, text in ipairs(fields) do bytes = bytes + #text end
     jobs[#jobs + 1] = id
-    jobs[#jobs + 1] = is_hash(id) and redis.call('HGETALL', ARGV[3] .. id) or {}
-    jobs[#jobs + 1] = tonumber(redis.call('HGET', KEYS[4], id) or 0)
+    jobs[#jobs + 1] = fields
+    jobs[#jobs + 1] = deaths
+    return true
 end
--- Whatever is on our list already came with an answer that never reached us.
-for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1)) do
-    if not fits(id) then return jobs end
-    add(id)
+-- Whatever is on our list and not known came with an answer that never reached us.
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], ARGV[4], ARGV[4] + ARGV[1] - 1)) do
+    if not add(id) then return jobs end
 end
-while #jobs < 3 * ARGV[1] do
-    local id = redis.call('LINDEX', KEYS[1], 0)
-    if not id then break end
-    if not fits(id) then break end
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1 - #jobs / 3)) do
+    if not add(id) then break end
     redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
-    add(id)
 end
 return jobs
 """
@@ -174,14 +166,17 @@ class Intake:
         self._renew = connection.register_script(_RENEW)
         self._take_back = connection.register_script(_TAKE_BACK)
 
-    def take(self, wait_s: float | None, *, most: int | None = None) -> list[TakenJob]:
-        """The next batch of waiting jobs, at most so many: none if there are none, after up to `wait_s` seconds."""
-        jobs = self._take_waiting(most or self._batch_size)
+    def take(self, wait_s: float | None, *, most: int | None = None, known: int = 0) -> list[TakenJob]:
+        """The next batch of waiting jobs, at most so many: none if there are none, after up to `wait_s` seconds.
+
+        What is in this recorder's hand already comes again, but for the first so many that it is known to work on.
+        """
+        jobs = self._take_waiting(most or self._batch_size, known)
         if jobs or wait_s is None:
             return jobs
         if not self._connection.blmove(self._queue_key, self.taken_key, cast(int, wait_s), "LEFT", "RIGHT"):
             return []
-        return self._take_waiting(most or self._batch_size)
+        return self._take_waiting(most or self._batch_size, known)
 
     def give_back(self, *, to_the_end: bool = False) -> int:
         """Put everything in hand back to the front of the queue, or to its end, in its old order."""
@@ -245,12 +240,12 @@ class Intake:
             pipeline.delete(self._lease_prefix + self._recorder)
             pipeline.execute()
 
-    def _take_waiting(self, most: int) -> list[TakenJob]:
+    def _take_waiting(self, most: int, known: int) -> list[TakenJob]:
         flat = cast(
             list[Any],
             self._take(
                 keys=[self._queue_key, self.taken_key, WORKERS_SUSPENDED, self.deaths_key],
-                args=[most, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix],
+                args=[most, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix, known],
             ),
         )
         if flat == [b"suspended"]:

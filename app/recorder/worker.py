@@ -13,7 +13,7 @@ import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -100,6 +100,10 @@ class RecorderWorker(RQWorker):
         self._alone = 0
         """How many jobs more to take one at a time, since the disk refused something. If it is only one job's folder,
         the others go on, and that job goes to the end of the queue."""
+        self._ahead: list[TakenJob] = []
+        """Jobs taken while those before them were being written."""
+        self._owed: tuple[_Batch, list[Outcome]] | None = None
+        """A batch that is on disk, and is acknowledged while the next one is being written."""
         self._absent: deque[str] = deque()
         """Recorders whose lease has run out: they died, or are frozen."""
 
@@ -124,7 +128,7 @@ class RecorderWorker(RQWorker):
             try:
                 self._recover_if_due()
                 self._writer.check()
-                jobs = self._take(wait=not burst)
+                jobs, self._ahead = self._ahead or self._take(wait=not burst), []
                 if jobs:
                     self._record(jobs)
                 self._alone = max(0, self._alone - 1) if jobs else 0
@@ -153,6 +157,7 @@ class RecorderWorker(RQWorker):
             except RedisError as error:
                 if burst:
                     raise unavailable(error) from error
+                self._ahead, self._owed = [], None  # all that is in our hand comes again
                 self._trouble.wait_for_redis(error, hint="jobs stay in Redis; trying again")
                 self._back_off(failures)
                 failures += 1
@@ -189,8 +194,25 @@ class RecorderWorker(RQWorker):
         self._state = WorkerStatus.BUSY
         waiting = iter(jobs)
         while batch := self._stage_some(waiting):
+            self._writer.begin()
+            try:
+                self._pay()
+                if len(jobs) == len(batch.jobs) + len(batch.gone) == self._options.batch_size and not self._alone:
+                    self._look_ahead()
+            except BaseException:
+                self._writer.abandon(batch.pending)
+                raise
             self._complete(batch)
+            self._writer.check()
         self._state = WorkerStatus.IDLE
+
+    def _look_ahead(self) -> None:
+        """While a full batch is being written, take the next one."""
+        try:
+            self._writer.check()
+            self._ahead = self._intake.take(None, known=self._options.batch_size)
+        except (StorageError, SuspendedError):
+            return  # the loop meets it too, when this batch is done
 
     def _stage_some(self, jobs: Iterator[TakenJob]) -> _Batch | None:
         """Begin to write as many of these as may be in memory together; None when there are no more."""
@@ -217,13 +239,21 @@ class RecorderWorker(RQWorker):
         """Make a batch durable, and only then acknowledge it."""
         self._step_began_at = time.monotonic()
         outcomes = self._writer.commit(batch.pending)
+        self._owed = batch, outcomes
+        if not self._ahead:
+            self._pay()
+
+    def _pay(self) -> None:
+        """Acknowledge the batch that is on disk, if there is one."""
+        if self._owed is None:
+            return
+        (batch, outcomes), self._owed = self._owed, None
         refusal = self._acknowledge(batch, outcomes)
         self._report(batch, outcomes)
         if refusal is not None:
             raise refusal
         if outcomes and all(outcome.kind is Kind.POSTPONED for outcome in outcomes):
             raise LockedError(outcomes[0].reason or "", hint="another recorder is frozen: end it, or let it go on")
-        self._writer.check()
 
     def _stage(self, job: TakenJob) -> tuple[Pending, bool]:
         """Begin to write a job's result; and whether RQ's JSON serializer packed it."""
@@ -371,7 +401,10 @@ class RecorderWorker(RQWorker):
             self._recover_at = time.monotonic() + _RECOVER_INTERVAL_S
 
     def _give_back(self, *, to_the_end: bool = False) -> None:
+        self._ahead = []
         try:
+            with suppress(StorageError):
+                self._pay()
             self._intake.give_back(to_the_end=to_the_end)
         except RedisError as error:
             self._trouble.wait_for_redis(error, hint="jobs stay in Redis; trying again")
@@ -385,6 +418,8 @@ class RecorderWorker(RQWorker):
             log.warning("left without telling Redis", reason=self._trouble.waiting_for)
             return
         try:
+            with suppress(StorageError):
+                self._pay()
             self._intake.leave()
             self.disappear()
         except RedisError as error:

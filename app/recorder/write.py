@@ -1,7 +1,7 @@
 """A batch of results -> files, journal, summary and `latest`, durably; and what can't be recorded -> quarantine.
 
-Nothing here knows of Redis. `stage` begins a result's write, `commit` ends a whole batch; when `commit` returns,
-every outcome that it names is on disk.
+Nothing here knows of Redis. `stage` prepares a result's file, `begin` has all that are prepared written at once, and
+`commit` ends a whole batch; when `commit` returns, every outcome that it names is on disk.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A result whose bytes are on their way to the disk."""
+    """A result that is on its way to the disk."""
 
     staged: Staged
     record: Record | None
@@ -125,7 +125,7 @@ class RecordWriter:
         self._files.check_room(self._min_free_bytes)
 
     def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
-        """Begin to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
+        """Prepare to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
         return self.stage_built(self.build(data, enqueued_at=enqueued_at, payload_bytes=payload_bytes))
 
     def build(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Record:
@@ -140,7 +140,7 @@ class RecordWriter:
 
     @wrap_os_errors
     def stage_built(self, built: Record) -> Pending:
-        """Begin to write a record. Raises `UnrecordableError` when the file system can't hold its name."""
+        """Prepare to write a record. Raises `UnrecordableError` when the file system can't hold its name."""
         place = built.place
         self._ledger.note(f"daily/{place.date}")
         path = self.layout.recording(place)
@@ -155,7 +155,7 @@ class RecordWriter:
     def stage_quarantine(
         self, job: str, reason: str, payload: bytes, fields: dict[str, Any], *, enqueued_at: datetime | None = None
     ) -> Pending:
-        """Begin to keep a payload that can't be recorded, with the reason and what else is known of its job.
+        """Prepare to keep a payload that can't be recorded, with the reason and what else is known of its job.
 
         A given job and payload has one place, however often it comes.
         """
@@ -175,6 +175,10 @@ class RecordWriter:
         )
         outcome = Outcome(Kind.QUARANTINED, path, job, reason=reason)
         return Pending(self._files.stage(path, content), None, outcome, len(content))
+
+    def begin(self) -> None:
+        """Begin to write all that is prepared; the caller's time is free until `commit`, which waits for it."""
+        self._files.begin()
 
     @wrap_os_errors
     def commit(self, batch: Sequence[Pending]) -> list[Outcome]:

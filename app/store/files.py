@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from itertools import count
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from app.store.errors import NameTooLongError, StorageError
 
@@ -24,18 +24,25 @@ T = TypeVar("T")
 SYNC_THREADS = 16
 """Syncs in flight at once: a disk finishes many together almost as fast as one."""
 
+_MOST_OPEN = 200
+"""Files open at once, well below the 1,024 that a process may have as a rule."""
 
 MIN_FREE_INODES = 2_000
 """Twice the largest batch."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Staged:
-    """A file on its way: its bytes are being written and synced under a temporary name."""
+    """A file on its way to its name, by way of a temporary one."""
 
     path: str
     temporary: str
-    written: Future[None]
+    content: bytes
+    """Empty once it is written."""
+    synced: Future[None] | None = None
+    """Its sync, once begun."""
+    error: OSError | None = None
+    """Why it couldn't be written or synced, if so; known when `synced` is done."""
 
 
 class DurableFiles:
@@ -52,16 +59,39 @@ class DurableFiles:
         self._numbers = count()
         self._safe_folders: set[str] = set()
         self._unsynced: set[str] = set()
+        self._staged: list[Staged] = []
+        """What waits for its write to begin."""
         self._left: set[str] = set()
         """Temporary files of failed batches."""
         self._make_root()
 
     def stage(self, path: str, content: bytes) -> Staged:
-        """Begin to write `content` for `path`; it has no name there until `place` or `replace`."""
+        """Have `content` written for `path` with the next `begin`; it has no name there until `place` or `replace`."""
         folder = os.path.dirname(path)
         self._make_folder(folder)
-        temporary = self._temporary(folder)
-        return Staged(path, temporary, self._pool.submit(_write_synced, temporary, content))
+        staged = Staged(path, self._temporary(folder), content)
+        self._staged.append(staged)
+        return staged
+
+    def begin(self) -> None:
+        """Write all that is staged, and begin to sync it.
+
+        One kind of work at a time: threads that each need the interpreter a little, many times, and one that is busy
+        with the next file, would mostly wait for one another.
+        """
+        staged, self._staged = self._staged, []
+        for first in range(0, len(staged), _MOST_OPEN):
+            if first:
+                wait(cast(Future[None], one.synced) for one in staged[first - _MOST_OPEN : first])
+            self._begin(staged[first : first + _MOST_OPEN])
+
+    def _begin(self, some: list[Staged]) -> None:
+        handles = [_write(staged) for staged in some]
+        for first in range(min(SYNC_THREADS, len(some))):
+            share = slice(first, None, SYNC_THREADS)
+            synced = self._pool.submit(_sync, some[share], handles[share])
+            for staged in some[share]:
+                staged.synced = synced
 
     def place(self, staged: Staged) -> bool:
         """Give a staged file its name, unless that name is taken: then False, and it stays staged."""
@@ -112,9 +142,11 @@ class DurableFiles:
 
     def abandon(self, staged: list[Staged]) -> None:
         """Remove what a failed batch left: what the disk doesn't let us remove now, when it does."""
+        self._staged = [one for one in self._staged if one not in staged]
         for one in staged:
-            one.written.exception()  # wait for the writing thread to be done with it
-            self._left.add(one.temporary)
+            if one.synced is not None:
+                one.synced.result()  # wait for the thread to be done with it
+                self._left.add(one.temporary)
         with suppress(OSError):
             self.tidy()
         self._safe_folders.clear()  # a folder may have been removed under us
@@ -192,10 +224,11 @@ class DurableFiles:
         self._pool.shutdown()
 
     def _wait(self, staged: Staged) -> None:
-        try:
-            staged.written.result()
-        except OSError as error:
-            raise storage_error("can't write a recording", staged.path, error) from error
+        if staged.synced is None:
+            self.begin()
+        cast(Future[None], staged.synced).result()
+        if staged.error is not None:
+            raise storage_error("can't write a recording", staged.path, staged.error) from staged.error
 
     def _rename(self, temporary: str, path: str) -> None:
         try:
@@ -254,15 +287,31 @@ def sweep(folders: Iterable[str], writer: str) -> int:
     return swept
 
 
-def _write_synced(path: str, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def _write(staged: Staged) -> int | None:
+    """Write a file's bytes, not yet durably: its handle, or None if there is none."""
+    handle = None
     try:
-        rest = memoryview(content)
+        handle = os.open(staged.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        rest = memoryview(staged.content)
         while rest:
             rest = rest[os.write(handle, rest) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    except OSError as error:
+        staged.error = error
+    staged.content = b""
+    return handle
+
+
+def _sync(some: list[Staged], handles: list[int | None]) -> None:
+    for staged, handle in zip(some, handles, strict=True):
+        if handle is None:
+            continue
+        try:
+            if staged.error is None:
+                os.fsync(handle)
+        except OSError as error:
+            staged.error = error
+        finally:
+            os.close(handle)
 
 
 def sync_folder(folder: str) -> None:

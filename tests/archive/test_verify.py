@@ -407,7 +407,8 @@ from app.recorder.write import RecordWriter
 from tests.recording import result
 writer = RecordWriter(sys.argv[1], name="dead-writer")
 writer.commit([writer.stage(result("d"))])
-writer.stage(result("e")).staged.written.result()
+writer.stage(result("e"))
+writer.begin()
 print("ready", flush=True)
 time.sleep(600)
 """

@@ -137,17 +137,17 @@ MUTATIONS = {
     ),
     "a file is named before its bytes are synced": (
         """
-        place, write, sync = files.DurableFiles.place, files._write_synced, os.fsync
-        def write_only(path, content):
-            with open(path, "xb") as file:
-                file.write(content)
+        place = files.DurableFiles.place
+        def close_only(some, handles):
+            for handle in handles:
+                os.close(handle)
         def place_early(self, staged):
             placed = place(self, staged)
             handle = os.open(staged.path, os.O_RDONLY)
             os.fsync(handle)
             os.close(handle)
             return placed
-        files._write_synced, files.DurableFiles.place = write_only, place_early
+        files._sync, files.DurableFiles.place = close_only, place_early
         """,
         "named before its bytes last",
     ),

@@ -698,7 +698,7 @@ def test_recovery_where_the_folders_are_gone_is_no_error(root: str) -> None:
 def test_a_refused_recovery_is_tried_again(root: str) -> None:
     dead = RecordWriter(root, name="dead")
     left = dead.stage(result()).staged
-    left.written.result()
+    dead.begin()
     dead._ledger.close(in_order=False)
     with RecordWriter(root) as writer:
         with pytest.MonkeyPatch.context() as patch:
@@ -737,7 +737,8 @@ def test_a_batch_that_failed_half_way_is_in_the_summary_after_a_clean_end(tmp_pa
     writer = RecordWriter(str(tmp_path))
     job = {"created_at": "2025-02-17T06:46:23Z", "metadata": {"scraper_id": "nyc"}}
     batch = [writer.stage({"job_id": f"j{number}", "job": job, "result": 1}) for number in range(3)]
-    os.unlink(batch[2].staged.temporary) if batch[2].staged.written.result() is None else None
+    writer.begin()
+    os.unlink(batch[2].staged.temporary)
     with pytest.raises(StorageError):
         writer.commit(batch)
     assert len(list(latest_day.glob("scrapers/nyc/*.json"))) == 2
@@ -844,7 +845,7 @@ def test_a_disk_that_refuses_what_is_put_into_quarantine_instead_is_left_without
         writer.commit([writer.stage_quarantine("z", "no", b"", {})])
         os.makedirs(f"{root}/daily/{DATE}/scrapers/nyc/a.json")
         staged = [writer.stage(result("a"))]
-        staged[0].staged.written.result()
+        writer.begin()
         disk = Disk(monkeypatch, root)
         disk.refuse("write", errno.ENOSPC)
         with pytest.raises(StorageError):
@@ -926,7 +927,8 @@ def test_a_writer_that_died_after_its_output_folder_was_removed_is_put_right(roo
     dead.abandon(batch)
     dead.check()
     give(dead, result("b"))
-    dead.stage(result("c")).staged.written.result()
+    dead.stage(result("c"))
+    dead.begin()
     dead._ledger.close(in_order=False)  # as a kill does
     with RecordWriter(root) as writer:
         assert writer.recover() == ["dead"]

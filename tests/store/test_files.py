@@ -65,7 +65,7 @@ def test_a_placed_file_is_whole_and_alone(root: str, files: DurableFiles) -> Non
 
 def test_a_file_has_no_name_before_it_is_placed(root: str, files: DurableFiles) -> None:
     staged = files.stage(path_in(root), CONTENT)
-    staged.written.result()
+    files.begin()
     assert visible(root) == []
     assert names(root) == [os.path.basename(staged.temporary)]
     assert os.path.dirname(staged.temporary) == os.path.dirname(staged.path)
@@ -84,7 +84,7 @@ def test_bytes_then_name_then_folders_reach_the_disk_in_this_order(root: str, fi
 
 
 def test_every_new_folder_is_made_durable_in_the_one_above_it(root: str, files: DurableFiles, disk: Disk) -> None:
-    files.stage(path_in(root), CONTENT).written.result()
+    files.stage(path_in(root), CONTENT)
     above = [f"{root}/daily/2025-08-08", f"{root}/daily", root]
     assert disk.done("fsync folder") == above
     assert [disk.calls.index(("mkdir", f"{root}/{name}")) for name in ("daily", "daily/2025-08-08")] == [0, 1]
@@ -105,7 +105,7 @@ def test_a_folder_that_was_there_already_is_synced_once_by_every_writer(root: st
         disk = Disk(monkeypatch, root)
         other = DurableFiles(root, "writer-2")
         for name in ("b.json", "c.json"):
-            other.stage(path_in(root, name), CONTENT).written.result()
+            other.stage(path_in(root, name), CONTENT)
         other.close()
         assert disk.done("fsync folder") == [f"{root}/daily/2025-08-08", f"{root}/daily", root]
 
@@ -317,7 +317,8 @@ def test_a_sweep_removes_only_the_temporaries_of_the_dead_writer(root: str, file
     live = DurableFiles(root, "writer-11")
     for one in (files, live):
         for number in range(3):
-            one.stage(path_in(root, f"{number}.json"), CONTENT).written.result()
+            one.stage(path_in(root, f"{number}.json"), CONTENT)
+        one.begin()
     record(files, path_in(root))
     folder = os.path.dirname(path_in(root))
     strangers = [".journal", ".writer-1.notes", "writer-1.0.tmp", ".writer-1x.0.tmp", "b.json", ".DS_Store"]
@@ -504,8 +505,7 @@ def test_temporaries_that_could_not_be_removed_are_removed_when_the_disk_works_a
 
 def test_temporaries_on_a_disk_that_was_away_are_removed_when_it_is_back(root: str, files: DurableFiles) -> None:
     staged = [files.stage(path_in(root, f"{number}.json"), CONTENT) for number in range(3)]
-    for one in staged:
-        one.written.result()
+    files.begin()
     os.rename(root, f"{root}-away")
     files.abandon(staged)
     os.rename(f"{root}-away", root)
