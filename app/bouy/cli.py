@@ -219,7 +219,7 @@ def verify(
     """Check the recorded files (verify -h)."""
     me: Bouy = context.obj
     quiet = ["--quiet"] if me.output.silent and not me.output.as_json else []
-    _run_module(me, "app.archive", "verify", [*(arguments or ()), *quiet])
+    _run_module(me, ["app.archive", "verify", *(arguments or ()), *quiet])
 
 
 @app.command(cls=_Command, context_settings=_PASSED_ON)
@@ -228,7 +228,16 @@ def failed(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[list|show|requeue]", hidden=True)] = None,
 ) -> None:
     """Look at failed jobs, requeue them (failed -h)."""
-    _run_module(context.obj, "app.recorder", "failed", arguments)
+    _run_module(context.obj, ["app.recorder", "failed", *(arguments or ())])
+
+
+@app.command(cls=_Command, context_settings=_PASSED_ON)
+def bench(
+    context: typer.Context,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", hidden=True)] = None,
+) -> None:
+    """Measure the recorder beside others (bench -h)."""
+    _run_module(context.obj, ["bench", *(arguments or ())], as_json=("--json", "-"))
 
 
 @app.command("test", cls=_Command, context_settings=_REST)
@@ -250,10 +259,9 @@ def main(environ: dict[str, str]) -> int:
     return run_command(app, "bouy", see="./bouy --help", prog_name="bouy", obj=environ)
 
 
-def _run_module(me: Bouy, module: str, command: str, arguments: list[str] | None) -> NoReturn:
+def _run_module(me: Bouy, words: list[str], as_json: tuple[str, ...] = ("--json",)) -> NoReturn:
     """Become one of the project's own programs, with the fleet's settings."""
-    as_json = ["--json"] if me.output.as_json else []
-    words = [sys.executable, "-P", "-m", module, command, *(arguments or ()), *as_json]
+    words = [sys.executable, "-P", "-m", *words, *(as_json if me.output.as_json else ())]
     shell.execute(me.fleet, words, Path.cwd())
 
 

@@ -1,4 +1,5 @@
-"""RQ's bookkeeping of finished jobs, a whole batch in one step, left exactly as RQ's own worker leaves it.
+"""RQ's bookkeeping of finished jobs, a whole batch in one step, left as RQ's own worker leaves it: but for the payload,
+whose memory is given back (see receipt).
 
 This covers jobs that only ask to be run. A job that uses more of RQ is given back to the caller, for RQ's own path.
 Verified against RQ 3.0; the tests compare every key and field with those of a stock worker.
@@ -24,6 +25,7 @@ from rq.results import Result
 from rq.utils import current_timestamp, utcformat
 
 from app.recorder.intake import Intake, TakenJob
+from app.recorder.receipt import receipt
 
 _BEYOND_PLAIN = (b"success_callback_name", b"webhooks", b"repeats_left", b"rate_limit_key")
 """Fields that make RQ do more when a job succeeds."""
@@ -38,18 +40,20 @@ _FINISH = """
 -- KEYS: worker, taken, finished registry, deaths
 -- ARGV: key prefix, status, type of result, worker name, seconds worked, now, names of fields to complete (as JSON),
 --       then for each job: id, result_ttl, started_at, ended_at, execution id, its start, its end, return value,
---       whether fields must be completed, whether it belongs to a group
+--       whether fields must be completed, whether it belongs to a group, its receipt
 redis.call('PERSIST', KEYS[2])  -- see intake: work off a backlog that has filled Redis
 local prefix, status, result_type, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local outcomes, finished = {}, 0
+local has_deaths = redis.call('EXISTS', KEYS[4]) == 1
 local function finish(first)
     local id, ttl = ARGV[first], tonumber(ARGV[first + 1])
     local key = prefix .. ':job:' .. id
     local results = prefix .. ':results:' .. id
     local dependencies = prefix .. ':job::' .. id .. ':dependencies'
+    local kind = redis.call('TYPE', key).ok
     if not redis.call('LPOS', KEYS[2], id) then
         return 0
-    elseif redis.call('EXISTS', key) == 0 then
+    elseif kind == 'none' then
         redis.call('LREM', KEYS[2], 1, id)
         return 3
     elseif redis.call('EXISTS', key .. ':dependents') == 1 or (ttl == 0 and ARGV[first + 9] == '1') then
@@ -58,12 +62,10 @@ local function finish(first)
         redis.call('DEL', key, dependencies, results)
     else
         -- First what another's key of the wrong type can refuse; then nothing is left half done.
-        for _, kind in ipairs({{key, 'hash'}, {results, 'stream'}}) do
-            local found = redis.call('TYPE', kind[1]).ok
-            if found ~= 'none' and found ~= kind[2] then return 2 end
-        end
+        local stream = redis.call('TYPE', results).ok
+        if kind ~= 'hash' or (stream ~= 'none' and stream ~= 'stream') then return 2 end
         redis.call('HSET', key, 'status', status, 'started_at', ARGV[first + 2], 'ended_at', ARGV[first + 3],
-                   'last_heartbeat', ARGV[first + 3], 'worker_name', worker)
+                   'last_heartbeat', ARGV[first + 3], 'worker_name', worker, 'data', ARGV[first + 10])
         if ARGV[first + 8] == '1' then
             for _, name in ipairs(cjson.decode(ARGV[7])) do redis.call('HSETNX', key, name, '') end
         end
@@ -82,11 +84,11 @@ local function finish(first)
         end
     end
     redis.call('LREM', KEYS[2], 1, id)
-    redis.call('HDEL', KEYS[4], id)
+    if has_deaths then redis.call('HDEL', KEYS[4], id) end
     finished = finished + 1
     return 1
 end
-for first = 8, #ARGV, 10 do outcomes[#outcomes + 1] = finish(first) end
+for first = 8, #ARGV, 11 do outcomes[#outcomes + 1] = finish(first) end
 if finished > 0 then
     redis.call('HINCRBY', KEYS[1], 'successful_job_count', finished)
     redis.call('HINCRBYFLOAT', KEYS[1], 'total_working_time', ARGV[5])
@@ -161,6 +163,7 @@ class Bookkeeper:
                 _serialized(finished),
                 int(any(name not in fields for name in _ALWAYS_SAVED)),
                 int(bool(fields.get(b"group_id"))),
+                receipt(finished.return_value["output_file"], json_serializer=finished.json_serializer),
             )
         return [Acknowledged(outcome) for outcome in cast(list[int], self._finish(keys=self._keys, args=args))]
 

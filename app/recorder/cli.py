@@ -59,6 +59,7 @@ def run(settings: Settings, redis_url: str, *, burst: bool) -> None:
         batch_size=settings.recorder_batch_size,
         max_payload_bytes=max_bytes,
         allowed_callbacks=frozenset(name for name in allowed if name),
+        default_result_ttl_s=settings.recorder_result_ttl,
     )
     stop = stop_on_signal()
     writer = _open_writer(settings, max_bytes, stop, wait=not burst)

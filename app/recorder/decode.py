@@ -28,6 +28,9 @@ from app.store.errors import UnrecordableError
 RECORD_FUNCTION = "app.recorder.utils.record_result"
 """The only function that a job of the recorder's queue may name."""
 
+RECEIPT_ARGUMENT = "recorded_in"
+"""Its argument in a receipt, which a recorded job has in the place of its payload."""
+
 _JSON_BEGINS = (b"[", b"{")
 
 _MAX_CLASSES = 1_000
@@ -49,6 +52,8 @@ class Decoded:
     """Size of the unpacked payload."""
     json_serializer: bool
     """Whether RQ's JSON serializer made the payload."""
+    recorded_in: str | None = None
+    """The file that the result is in already, where there is only a receipt; then there is no data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,9 @@ def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
         return Decoded(call.args[0], call.payload_bytes, call.json_serializer)
     if not call.args and list(call.kwargs) == ["data"]:
         return Decoded(call.kwargs["data"], call.payload_bytes, call.json_serializer)
+    match call.kwargs:
+        case {"recorded_in": str(path)} if not call.args and len(call.kwargs) == 1:
+            return Decoded(None, call.payload_bytes, call.json_serializer, path)
     given = f"{len(call.args)} positional and {len(call.kwargs)} named arguments"
     raise UnrecordableError(f"record_result takes one argument, data; the job gives {given}")
 
@@ -125,7 +133,7 @@ def _unpack(stored: bytes, max_bytes: int) -> bytes:
         unpacker = isal_zlib.decompressobj()
         payload = unpacker.decompress(stored, most)
         whole = unpacker.eof
-    except isal_zlib.error:  # what ISA-L refuses is for zlib to judge
+    except isal_zlib.error:  # type: ignore[misc]  # its stub errs; what ISA-L refuses is for zlib to judge
         payload, whole = _unpack_slowly(stored, most)
     if not whole and len(payload) <= max_bytes:
         raise UnrecordableError("unreadable payload: it is cut short")

@@ -40,8 +40,8 @@ redis.call('PERSIST', KEYS[2])
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'suspended'} end
 local jobs, bytes, suspect = {}, 0, false
 local has_deaths = redis.call('EXISTS', KEYS[4]) == 1
--- Add a job to the batch, unless it doesn't fit. One that was in hand when a recorder died comes alone, so that if it is
--- to blame, no other is blamed with it.
+-- Add a job to the batch, unless it doesn't fit. One that was in hand when a recorder died comes alone, so that if it
+-- is to blame, no other is blamed with it.
 local function add(id)
     local key = ARGV[3] .. id
     local deaths = has_deaths and tonumber(redis.call('HGET', KEYS[4], id) or 0) or 0

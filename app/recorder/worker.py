@@ -66,6 +66,8 @@ class _Batch:
     json_serializer: list[bool] = field(default_factory=list)
     """Which of them were packed by RQ's JSON serializer."""
     gone: list[TakenJob] = field(default_factory=list)
+    known: list[tuple[TakenJob, bool, Outcome]] = field(default_factory=list)
+    """Jobs that come with a receipt, for they were recorded before; and what `json_serializer` says of the others."""
     staged_bytes: int = 0
 
 
@@ -197,7 +199,8 @@ class RecorderWorker(RQWorker):
             self._writer.begin()
             try:
                 self._pay()
-                if len(jobs) == len(batch.jobs) + len(batch.gone) == self._options.batch_size and not self._alone:
+                whole = len(jobs) == len(batch.jobs) + len(batch.gone) + len(batch.known)
+                if whole and len(jobs) == self._options.batch_size and not self._alone:
                     self._look_ahead()
             except BaseException:
                 self._writer.abandon(batch.pending)
@@ -227,18 +230,25 @@ class RecorderWorker(RQWorker):
             except BaseException:
                 self._writer.abandon(batch.pending)
                 raise
+            if isinstance(pending, Outcome):
+                batch.known.append((job, json_serializer, pending))
+                continue
             batch.jobs.append(job)
             batch.pending.append(pending)
             batch.json_serializer.append(json_serializer)
             batch.staged_bytes += pending.size
             if batch.staged_bytes > _MAX_STAGED_BYTES:
                 break
-        return batch if batch.jobs or batch.gone else None
+        return batch if batch.jobs or batch.gone or batch.known else None
 
     def _complete(self, batch: _Batch) -> None:
         """Make a batch durable, and only then acknowledge it."""
         self._step_began_at = time.monotonic()
         outcomes = self._writer.commit(batch.pending)
+        for job, json_serializer, outcome in batch.known:
+            batch.jobs.append(job)
+            batch.json_serializer.append(json_serializer)
+            outcomes.append(outcome)
         self._owed = batch, outcomes
         if not self._ahead:
             self._pay()
@@ -255,14 +265,16 @@ class RecorderWorker(RQWorker):
         if outcomes and all(outcome.kind is Kind.POSTPONED for outcome in outcomes):
             raise LockedError(outcomes[0].reason or "", hint="another recorder is frozen: end it, or let it go on")
 
-    def _stage(self, job: TakenJob) -> tuple[Pending, bool]:
-        """Begin to write a job's result; and whether RQ's JSON serializer packed it."""
+    def _stage(self, job: TakenJob) -> tuple[Pending | Outcome, bool]:
+        """Prepare to write a job's result, if that is still to be done; and whether RQ's JSON serializer packed it."""
         enqueued_at = parse_timestamp(job.text("enqueued_at"))
         try:
             if job.deaths >= _MOST_DEATHS:
                 raise UnrecordableError(f"{job.deaths} recorders have died with this job in hand; it was not read")
             with _watchdog():
                 decoded = decode_result(job.data, self._options.max_payload_bytes)
+                if decoded.recorded_in is not None:
+                    return self._writer.find(decoded.recorded_in), decoded.json_serializer
                 built = self._writer.build(decoded.data, enqueued_at=enqueued_at, payload_bytes=decoded.payload_bytes)
             return self._writer.stage_built(built), decoded.json_serializer
         except UnrecordableError as error:

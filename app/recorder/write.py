@@ -151,6 +151,12 @@ class RecordWriter:
             raise UnrecordableError(f"{error.message}: {error.path}") from error
         return Pending(staged, built, outcome, len(built.content))
 
+    def find(self, path: str) -> Outcome:
+        """The outcome of a result that was recorded before, in this file. Raises `UnrecordableError` if it is gone."""
+        if os.path.normpath(path) != path or not path.startswith(f"{self.layout.daily}/") or not os.path.isfile(path):
+            raise UnrecordableError(f"there is only a receipt, and no recording where it says: {path}")
+        return Outcome(Kind.DUPLICATE, path, os.path.basename(path).removesuffix(".json"))
+
     @wrap_os_errors
     def stage_quarantine(
         self, job: str, reason: str, payload: bytes, fields: dict[str, Any], *, enqueued_at: datetime | None = None

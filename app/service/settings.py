@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     recorder_min_free_mb: int = Field(
         default=200, ge=0, description="MiB of OUTPUT_DIR's disk to keep free; with less it takes no jobs"
     )
+    recorder_result_ttl: int = Field(
+        default=3600,
+        ge=-1,
+        description="seconds that a recorded job stays known in Redis if its producer doesn't say; -1: for ever",
+    )
     recorder_allowed_callbacks: str = Field(
         default="", description="comma-separated dotted names of RQ callbacks and webhook URLs that jobs may use"
     )

@@ -143,13 +143,15 @@ def _is_lean(root: object, payload_bytes: int, max_bytes: int) -> bool:
             return True
         kinds = set(map(type, level))
         bound += len(level) * (_line_bytes(depth) + payload_bytes)
-        if not kinds <= _LEAN or bound > max_bytes or _has_odd(level, kinds):
+        if not kinds <= _LEAN or bound > max_bytes or (not kinds.isdisjoint(_ODD) and _has_odd(level, kinds)):
             return False
     return False
 
 
 def _has_odd(level: list[Any], kinds: set[type]) -> bool:
-    return any(kind in kinds and any(type(value) is kind and odd(value) for value in level) for kind, odd in _ODD)
+    return any(
+        kind in kinds and any(type(value) is kind and odd(value) for value in level) for kind, odd in _ODD.items()
+    )
 
 
 class _Plain:
@@ -263,10 +265,10 @@ def _offset_is_lost(value: datetime) -> bool:
     return offset != timedelta() and abs(offset) < timedelta(seconds=1)
 
 
-_ODD: tuple[tuple[type, Callable[[Any], bool]], ...] = (
-    (float, lambda value: not math.isfinite(value)),
-    (datetime, _offset_has_seconds),
-)
+_ODD: dict[type, Callable[[Any], bool]] = {
+    float: lambda value: not math.isfinite(value),
+    datetime: _offset_has_seconds,
+}
 """Values of types that orjson writes, which it would write as something else: null, another instant."""
 
 

@@ -124,7 +124,7 @@ def test_the_first_start_installs_the_runtime_and_the_second_does_not(checkout: 
     assert len(checkout.steps) == 2
 
 
-@pytest.mark.parametrize("arguments", [("test",), ("--quiet", "--state", "x", "test", "-k", "y")])
+@pytest.mark.parametrize("arguments", [("test",), ("bench", "--quick"), ("--quiet", "--state", "x", "test", "-k", "y")])
 def test_the_tests_need_the_dev_extra_and_install_it_when_asked_for(
     checkout: Checkout, arguments: tuple[str, ...]
 ) -> None:

@@ -1,4 +1,6 @@
-"""What the recorder leaves in Redis is what RQ's own worker leaves, key by key and field by field."""
+"""What the recorder leaves in Redis is what RQ's own worker leaves, key by key and field by field; and a receipt in the
+place of a payload.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ from app.recorder.decode import RECORD_FUNCTION
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter
 from tests.recorder.test_old_clients import old_payload
+from tests.recording import recordings
 
 GOOD = {
     "job_id": "job-1",
@@ -113,7 +116,9 @@ def value(field: str, raw: bytes) -> Any:
         raw = base64.b64decode(raw) if field == "return_value" else raw
         loaded = pickle.loads(raw) if raw[:1] == b"\x80" else json.loads(raw)
         return {**loaded, "output_file": Path(loaded["output_file"]).name, "kind": raw[:1]}
-    return zlib.decompress(raw) if field == "data" else text
+    if field == "data":
+        return zlib.decompress(raw) if raw[:1] == b"x" else "a receipt"
+    return text
 
 
 def both(
@@ -132,6 +137,14 @@ def both(
             record_with_ours(url, tmp_path / "ours")
         snapshots.append(snapshot(url))
     return snapshots[0], snapshots[1]
+
+
+def with_receipt(stock: dict[str, Any]) -> dict[str, Any]:
+    """What a stock worker leaves, with a receipt in the place of the payload, if the job is kept at all."""
+    if "rq:job:rq-1" not in stock:
+        return stock
+    fields, seconds = stock["rq:job:rq-1"]
+    return {**stock, "rq:job:rq-1": ({**fields, "data": "a receipt"}, seconds)}
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +169,7 @@ def test_a_recorded_job_is_left_as_a_stock_worker_leaves_it(redis_server: str, t
     stock, ours = both(
         redis_server, tmp_path, lambda queue: queue.enqueue(RECORD_FUNCTION, GOOD, job_id="rq-1", **options)
     )
-    assert ours == stock
+    assert ours == with_receipt(stock)
 
 
 def test_a_job_of_an_rq_1_16_client_is_left_as_a_stock_worker_leaves_it(redis_server: str, tmp_path: Path) -> None:
@@ -168,7 +181,7 @@ def test_a_job_of_an_rq_1_16_client_is_left_as_a_stock_worker_leaves_it(redis_se
         queue.connection.rpush(queue.key, "rq-1")
 
     stock, ours = both(redis_server, tmp_path, enqueue)
-    assert ours == stock
+    assert ours == with_receipt(stock)
     assert "group_id" in ours["rq:job:rq-1"][0]
 
 
@@ -185,7 +198,7 @@ def test_the_json_serializer_gets_its_return_value_in_json(redis_server: str, tm
         lambda queue: queue.enqueue(RECORD_FUNCTION, GOOD, job_id="rq-1"),
         serializer=JSONSerializer,
     )
-    assert ours == stock
+    assert ours == with_receipt(stock)
 
 
 def test_dependents_are_enqueued_as_a_stock_worker_does(redis_server: str, tmp_path: Path) -> None:
@@ -217,7 +230,80 @@ def test_a_producer_that_waits_gets_the_return_value(redis_url: str, connection:
         "error": None,
         "output_file": f"{tmp_path}/daily/2025-02-17/scrapers/nyc/job-1.json",
     }
-    assert fetched.args == (GOOD,)
+    assert (fetched.func_name, fetched.args) == (RECORD_FUNCTION, ())
+    assert fetched.kwargs == {"recorded_in": f"{tmp_path}/daily/2025-02-17/scrapers/nyc/job-1.json"}
+    assert fetched.description == "record the result of job 'job-1'"
+
+
+@pytest.mark.parametrize("serializer", [None, JSONSerializer])
+def test_a_receipt_is_read_by_the_producers_serializer(
+    redis_url: str, connection: Redis, tmp_path: Path, serializer: Any
+) -> None:
+    queue = Queue("recorder", connection=connection, serializer=serializer)
+    job = queue.enqueue(RECORD_FUNCTION, {**GOOD, "result": "x" * 100_000})
+    before = connection.memory_usage(job.key, samples=0)
+    record_with_ours(redis_url, tmp_path)
+    fetched = Job.fetch(job.id, connection=connection, serializer=serializer)
+    assert list(fetched.kwargs) == ["recorded_in"]
+    assert cast(dict[str, str], fetched.return_value())["output_file"] == fetched.kwargs["recorded_in"]
+    assert connection.hstrlen(job.key, "data") < 300
+    after = connection.memory_usage(job.key, samples=0)
+    assert before and after and after < before
+
+
+def test_a_job_that_waits_twice_is_recorded_once_and_finished(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    job = enqueue_result(GOOD, connection=connection, job_id="rq-1")
+    connection.rpush("rq:queue:recorder", "rq-1")
+    record_with_ours(redis_url, tmp_path, batch_size=1)
+    assert job.get_status() == "finished"
+    assert len(recordings(tmp_path)) == 1
+    assert not (tmp_path / "quarantine").exists()
+
+
+def test_a_recorded_job_that_is_enqueued_again_is_finished_again(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    job = enqueue_result(GOOD, connection=connection)
+    record_with_ours(redis_url, tmp_path)
+    for _ in range(2):
+        Queue("recorder", connection=connection).enqueue_job(Job.fetch(job.id, connection=connection))
+        record_with_ours(redis_url, tmp_path)
+        fetched = Job.fetch(job.id, connection=connection)
+        assert (fetched.get_status(), list(fetched.kwargs)) == ("finished", ["recorded_in"])
+    assert len(recordings(tmp_path)) == 1
+    (tmp_path / "daily/2025-02-17/scrapers/nyc/job-1.json").unlink()
+    Queue("recorder", connection=connection).enqueue_job(Job.fetch(job.id, connection=connection))
+    record_with_ours(redis_url, tmp_path)
+    assert job.get_status(refresh=True) == "failed"
+    (kept,) = (tmp_path / "quarantine").rglob("*.json")
+    assert "no recording where it says" in json.loads(kept.read_text())["reason"]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "{root}/daily/../secret.json", "{root}/daily/2025-02-17", ""])
+def test_a_receipt_that_names_no_recording_goes_to_quarantine(
+    redis_url: str, connection: Redis, tmp_path: Path, path: str
+) -> None:
+    enqueue_result(GOOD, connection=connection)
+    (tmp_path / "secret.json").write_text("{}")
+    forged = Queue("recorder", connection=connection).enqueue(
+        RECORD_FUNCTION, recorded_in=path.replace("{root}", str(tmp_path))
+    )
+    record_with_ours(redis_url, tmp_path)
+    assert forged.get_status() == "failed"
+    assert len(list((tmp_path / "quarantine").rglob("*.json"))) == 1
+
+
+def test_a_producers_own_time_to_live_counts_else_the_operators(
+    redis_url: str, connection: Redis, tmp_path: Path
+) -> None:
+    wanted = {"shorter": 30, "none": None, "longer": 90_000}
+    for job_id, ttl in wanted.items():
+        enqueue_result({**GOOD, "job_id": job_id}, connection=connection, job_id=job_id, result_ttl=ttl)
+    record_with_ours(redis_url, tmp_path, default_result_ttl_s=1_000)
+    found = {job_id: connection.ttl(f"rq:job:{job_id}") for job_id in wanted}
+    assert 0 < found["shorter"] <= 30 < 900 < found["none"] <= 1_000 < 80_000 < found["longer"]
 
 
 def test_a_callback_runs_only_where_the_operator_allows_it(redis_url: str, connection: Redis, tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""What this recorder is to reach, as ratios within one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.contenders import Family
+from bench.figures import Figures
+
+_MOST_PEAK_MB = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target and what came of it."""
+
+    text: str
+    wanted: str
+    figure: float | None
+    """None when the run didn't measure what it takes."""
+    met: bool | None
+
+
+def judge(figures: Figures) -> list[Target]:
+    """Each target, its figure, and whether it is met."""
+    rate = figures.rate("recorder")
+    first, last = figures.ends_of_day.get("first"), figures.ends_of_day.get("last")
+    deep = figures.depth.get("stock", [])
+    stock_last = 1000 / deep[-1].ms_per_job if deep else None
+    queues = [measured.jobs_per_s.median for measured in figures.throughput.values() if measured.family == Family.QUEUE]
+    peaks = [measured.peak_mb for measured in figures.throughput.values() if measured.family == Family.RECORDER]
+    depth = figures.scale["depth"]
+    peak = max(peaks, default=None)
+    return [
+        _at_least("against the synced serial floor", 1.0, _ratio(rate, figures.rate("floor-sync"))),
+        _at_least("against the fastest task queue measured", 1.0, _ratio(rate, max(queues, default=None))),
+        _at_least("against the stock worker, start of a day", 100.0, _ratio(rate, figures.rate("stock"))),
+        _at_least(f"against the stock worker, {depth:,} jobs into a day", 200.0, _ratio(last, stock_last)),
+        _at_least(f"the last against the first {figures.scale['window']} of {depth:,} jobs", 0.9, _ratio(last, first)),
+        _at_least("two processes against one", 1.5, _ratio(figures.rate("recorder-x2"), rate)),
+        Target(
+            "peak memory of a process, MB", f"< {_MOST_PEAK_MB:g}", peak, None if peak is None else peak < _MOST_PEAK_MB
+        ),
+    ]
+
+
+def _at_least(text: str, wanted: float, figure: float | None) -> Target:
+    return Target(text, f">= {wanted:g}", figure, None if figure is None else figure >= wanted)
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours and theirs else None
