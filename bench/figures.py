@@ -88,11 +88,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class RedisMemory:
-    """What a finished job leaves in Redis, until RQ forgets it."""
+    """What a job takes of Redis' memory."""
 
     jobs: int
     """So many were measured."""
+    waiting_bytes_per_job: float
+    """While it waits."""
     bytes_per_job: float
+    """When it is finished, until RQ forgets it."""
     mb_for_day: float
     """For a day as deep as this run's; scaled, where fewer jobs were measured."""
 

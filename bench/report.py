@@ -22,7 +22,7 @@ def show(figures: Figures, targets: list[Target], output: Output) -> None:
         ("ms a job, when the day has so many", ("", *map(str, _depths(figures))), _depth(figures)),
         ("From enqueue to finished, ms", ("", "load", "jobs", "p50", "p99"), _latency(figures)),
         ("Producers", ("", "jobs/s", "min-max"), _producers(figures)),
-        ("Redis memory of finished jobs", _MEMORY, _memory(figures)),
+        ("Redis memory", _MEMORY, _memory(figures)),
         ("Targets", ("this recorder", "wanted", "figure", ""), _targets(targets)),
     ):
         if rows:
@@ -44,7 +44,7 @@ _THROUGHPUT = (
     "commands/job",
     "round trips/job",
 )
-_MEMORY = ("", "jobs measured", "bytes/job", "MB for the day")
+_MEMORY = ("", "jobs measured", "bytes/job waiting", "finished", "MB for the day")
 _VERDICTS = {True: "met", False: "MISSED", None: "not measured"}
 
 
@@ -105,6 +105,7 @@ def _memory(figures: Figures) -> list[tuple[str, ...]]:
         (
             name,
             f"{one.jobs:,}" + (f" (scaled to {day:,})" if one.jobs < day else ""),
+            f"{one.waiting_bytes_per_job:,.0f}",
             f"{one.bytes_per_job:,.0f}",
             _number(one.mb_for_day),
         )

@@ -176,7 +176,7 @@ class Session:
 
 def _memory(trial: Trial, day: int) -> RedisMemory:
     per_job = trial.redis_bytes / trial.jobs
-    return RedisMemory(trial.jobs, per_job, per_job * day / 1e6)
+    return RedisMemory(trial.jobs, trial.waiting_bytes / trial.jobs, per_job, per_job * day / 1e6)
 
 
 def _machine(bench: Bench) -> dict[str, object]:

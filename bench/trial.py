@@ -42,8 +42,10 @@ class Trial:
     """Commands that Redis ran, those inside scripts included."""
     round_trips: int
     """Reads of Redis from its clients' sockets."""
+    waiting_bytes: int
+    """What the jobs took of Redis' memory before they were recorded."""
     redis_bytes: int
-    """What all jobs, waiting and then finished, added to Redis' memory."""
+    """The same, once they were."""
 
     @property
     def jobs_per_s(self) -> float:
@@ -66,6 +68,7 @@ class Bench:
         self._packed(contender, count, start)
         empty_bytes = self._used_memory()
         self._enqueue(contender, output_dir, count, start)
+        waiting_bytes = self._used_memory() - empty_bytes
         with self.running(contender, output_dir) as workers:
             cpu_before = sum(worker.cpu_s() for worker in workers)
             before = cast(dict[str, int], redis.info("stats"))
@@ -79,6 +82,7 @@ class Bench:
             peak_bytes,
             after["total_commands_processed"] - before["total_commands_processed"] - own,
             after["total_reads_processed"] - before["total_reads_processed"] - own,
+            waiting_bytes,
             self._used_memory() - empty_bytes,
         )
 

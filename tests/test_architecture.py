@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-MODULES = sorted(path.relative_to(ROOT) for path in (ROOT / "app").rglob("*.py"))
+MODULES = sorted(path.relative_to(ROOT) for folder in ("app", "bench") for path in (ROOT / folder).rglob("*.py"))
 ONLY_WITH_SERVICE = {"app.archive.cli", "app.recorder.cli", "app.recorder.failed_cli", "app.recorder.utils"}
 STORE_LIBRARIES = {"orjson"}
 
@@ -34,22 +34,22 @@ def imports_of(path: Path) -> Iterator[str]:
 def allowed() -> dict[str, set[str]]:
     """The table on the page: a package, and the packages that it may import."""
     section = PAGE.partition("## Imports go one way")[2]
-    rows = re.findall(r"^\| `(app\.\w+)` \| (.*) \|$", section, re.MULTILINE)
+    rows = re.findall(r"^\| `(app\.\w+|bench)` \| (.*) \|$", section, re.MULTILINE)
     return {package: set(re.findall(r"`(app\.\w+)`", cell)) for package, cell in rows}
 
 
 def package_of(name: str) -> str:
-    return ".".join(name.split(".")[:2])
+    return ".".join(name.split(".")[: 2 if name.startswith("app.") else 1])
 
 
 def test_the_table_covers_every_package() -> None:
-    assert set(allowed()) == {package_of(name_of(path)) for path in MODULES if len(path.parts) > 2}
+    assert set(allowed()) == {package_of(name_of(path)) for path in MODULES if path.parent.name != "app"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_a_module_imports_only_what_its_package_may(path: Path) -> None:
     name = name_of(path)
-    ours = {package_of(found) for found in imports_of(path) if found.startswith("app.")}
+    ours = {package_of(found) for found in imports_of(path) if found.partition(".")[0] in ("app", "bench")} - {"app"}
     may = allowed().get(package_of(name), set()) | {package_of(name)}
     if package_of(name) in ("app.archive", "app.recorder") and name not in ONLY_WITH_SERVICE:
         may = may - {"app.service"}
@@ -59,7 +59,7 @@ def test_a_module_imports_only_what_its_package_may(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_the_recorder_imports_rq_and_the_store_needs_little(path: Path) -> None:
     top = {found.partition(".")[0] for found in imports_of(path)}
-    if package_of(name_of(path)) != "app.recorder":
+    if package_of(name_of(path)) not in ("app.recorder", "bench"):
         assert "rq" not in top
     if package_of(name_of(path)) == "app.store":
         assert top <= sys.stdlib_module_names | STORE_LIBRARIES | {"app"}
@@ -82,7 +82,7 @@ def test_the_page_says_what_a_module_owns_and_so_does_the_module(path: Path) -> 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_settings_reads_the_environment_of_a_service(path: Path) -> None:
-    if package_of(name_of(path)) != "app.bouy":
+    if package_of(name_of(path)) not in ("app.bouy", "bench"):
         source = (ROOT / path).read_text()
         assert "os.environ" not in source
         assert "getenv" not in source

@@ -196,8 +196,8 @@ class RecorderWorker(RQWorker):
         self._state = WorkerStatus.BUSY
         waiting = iter(jobs)
         while batch := self._stage_some(waiting):
-            self._writer.begin()
             try:
+                self._writer.begin()
                 self._pay()
                 whole = len(jobs) == len(batch.jobs) + len(batch.gone) + len(batch.known)
                 if whole and len(jobs) == self._options.batch_size and not self._alone:

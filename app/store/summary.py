@@ -19,10 +19,11 @@ from app.store.record import read_entry
 from app.store.timestamps import sort_key
 
 FLUSH_INTERVAL_S = 1.0
-"""The summary is at most this far behind under load."""
+"""The summary is at most this far behind under load, on a day that isn't huge."""
 
 FLUSH_SHARE = 0.05
-"""When the queue is idle the summary is written at once, unless that would take more than this share of the time."""
+"""Writing the summary may take this share of the time. When the queue is idle it is written at once, else every second;
+less often where that would take more, under load even if it is then further behind."""
 
 _LAST_FLUSHES = 5
 """Flushes at the end, one after another while others append; if they still do, the last word is theirs to write."""
@@ -40,6 +41,8 @@ class Day:
         self.date = date
         self.entries: dict[str, Entry] = {}
         """By the recording's name inside the day, in the order recorded."""
+        self._scrapers: dict[str, dict[str, Any]] | None = {}
+        """The summary's part about scrapers; None when it is to be counted anew."""
         self._read_to = 0
         self._inode = 0
         self._dirty = False
@@ -93,9 +96,8 @@ class Day:
         """Write the summary if it is out of date and its time has come."""
         if not self._dirty:
             return
-        pause = FLUSH_INTERVAL_S
-        if idle:
-            pause = min(pause, self._flush_cost_s / FLUSH_SHARE)
+        pause = self._flush_cost_s / FLUSH_SHARE
+        pause = min(FLUSH_INTERVAL_S, pause) if idle else max(FLUSH_INTERVAL_S, pause)
         if time.monotonic() - self._flushed_at >= pause:
             self.flush()
 
@@ -112,6 +114,7 @@ class Day:
         if self._lost:
             self._lost = False
             self.entries.clear()
+            self._scrapers = None
             self._read_to = 0
             self.reconcile()
         try:
@@ -147,18 +150,12 @@ class Day:
 
     def render(self) -> bytes:
         """The summary file's bytes."""
-        scrapers: dict[str, dict[str, Any]] = {}
-        for entry in self.entries.values():
-            timestamp = entry["timestamp"]
-            scraper = scrapers.get(entry["scraper_id"])
-            if scraper is None:
-                scrapers[entry["scraper_id"]] = {"count": 1, "first_job": timestamp, "last_job": timestamp}
-                continue
-            scraper["count"] += 1
-            scraper["first_job"] = min(scraper["first_job"], timestamp, key=sort_key)
-            scraper["last_job"] = max(scraper["last_job"], timestamp, key=sort_key)
+        if self._scrapers is None:
+            self._scrapers = {}
+            for entry in self.entries.values():
+                _count(self._scrapers, entry)
         jobs = list(self.entries.values())
-        return encode.dump({"date": self.date, "total_jobs": len(jobs), "scrapers": scrapers, "jobs": jobs})
+        return encode.dump({"date": self.date, "total_jobs": len(jobs), "scrapers": self._scrapers, "jobs": jobs})
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         # One write, so that several recorders' chunks never mix; it begins on a line of its own, in case a chunk
@@ -210,12 +207,16 @@ class Day:
             name = change.pop("name")
             if change.pop("gone", False):
                 self._dirty = self.entries.pop(name, None) is not None or self._dirty
+                self._scrapers = None
             elif self.entries.get(name) != change:
-                if name in self.entries:
-                    self._contested.add(name)
                 entry = {key: change[key] for key in ("job_id", "scraper_id", "timestamp")}
                 if not all(type(text) is str for text in (name, *entry.values())):
                     return
+                if name in self.entries:
+                    self._contested.add(name)
+                    self._scrapers = None
+                elif self._scrapers is not None:
+                    _count(self._scrapers, entry)
                 self.entries[name] = entry
                 self._dirty = True
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -228,3 +229,14 @@ class Day:
         except (OSError, ValueError):
             return None  # damaged: it is no recording, and `verify` names it
         return entry
+
+
+def _count(scrapers: dict[str, dict[str, Any]], entry: Entry) -> None:
+    timestamp = entry["timestamp"]
+    scraper = scrapers.get(entry["scraper_id"])
+    if scraper is None:
+        scrapers[entry["scraper_id"]] = {"count": 1, "first_job": timestamp, "last_job": timestamp}
+        return
+    scraper["count"] += 1
+    scraper["first_job"] = min(scraper["first_job"], timestamp, key=sort_key)
+    scraper["last_job"] = max(scraper["last_job"], timestamp, key=sort_key)
