@@ -128,6 +128,7 @@ def _launch_cache(site: Site, launches: Launches) -> Launch:
     port = _free_port(site.first_port, last.port if last else None)
     # Without a process title, the process keeps the environment by which an orphan of this fleet is known.
     options = f"--bind {_HOST} --port {port} --appendonly yes --appendfsync everysec --set-proc-title no".split()
+    options += ["--stream-node-max-bytes", "1024"]  # RQ keeps one for each job; Redis would set 4 KB aside
     return Launch([program, *options, "--save", ""], str(folder), {}, port)
 
 

@@ -40,7 +40,8 @@ _FINISH = """
 -- KEYS: worker, taken, finished registry, deaths
 -- ARGV: key prefix, status, type of result, worker name, seconds worked, now, names of fields to complete (as JSON),
 --       then for each job: id, result_ttl, started_at, ended_at, execution id, its start, its end, return value,
---       whether fields must be completed, whether it belongs to a group, its receipt
+--       whether fields must be completed, whether it belongs to a group, its receipt, and of the payload that was
+--       recorded: when it was enqueued, and its length
 redis.call('PERSIST', KEYS[2])  -- see intake: work off a backlog that has filled Redis
 local prefix, status, result_type, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local outcomes, finished = {}, 0
@@ -65,7 +66,12 @@ local function finish(first)
         local stream = redis.call('TYPE', results).ok
         if kind ~= 'hash' or (stream ~= 'none' and stream ~= 'stream') then return 2 end
         redis.call('HSET', key, 'status', status, 'started_at', ARGV[first + 2], 'ended_at', ARGV[first + 3],
-                   'last_heartbeat', ARGV[first + 3], 'worker_name', worker, 'data', ARGV[first + 10])
+                   'last_heartbeat', ARGV[first + 3], 'worker_name', worker)
+        -- Its producer may have enqueued another payload under the same id meanwhile, which waits in the queue.
+        if (redis.call('HGET', key, 'enqueued_at') or '') == ARGV[first + 11]
+                and redis.call('HSTRLEN', key, 'data') == tonumber(ARGV[first + 12]) then
+            redis.call('HSET', key, 'data', ARGV[first + 10])
+        end
         if ARGV[first + 8] == '1' then
             for _, name in ipairs(cjson.decode(ARGV[7])) do redis.call('HSETNX', key, name, '') end
         end
@@ -88,7 +94,7 @@ local function finish(first)
     finished = finished + 1
     return 1
 end
-for first = 8, #ARGV, 11 do outcomes[#outcomes + 1] = finish(first) end
+for first = 8, #ARGV, 13 do outcomes[#outcomes + 1] = finish(first) end
 if finished > 0 then
     redis.call('HINCRBY', KEYS[1], 'successful_job_count', finished)
     redis.call('HINCRBYFLOAT', KEYS[1], 'total_working_time', ARGV[5])
@@ -164,6 +170,8 @@ class Bookkeeper:
                 int(any(name not in fields for name in _ALWAYS_SAVED)),
                 int(bool(fields.get(b"group_id"))),
                 receipt(finished.return_value["output_file"], json_serializer=finished.json_serializer),
+                fields.get(b"enqueued_at", b""),
+                len(finished.job.data),
             )
         return [Acknowledged(outcome) for outcome in cast(list[int], self._finish(keys=self._keys, args=args))]
 

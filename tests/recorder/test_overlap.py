@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.job import Job
 
 from app.recorder.bookkeeping import Bookkeeper
-from app.recorder.client import connect, enqueue_results
+from app.recorder.client import connect, enqueue_result, enqueue_results
 from app.recorder.intake import Intake
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter
@@ -89,6 +89,24 @@ def test_when_told_to_stop_it_acknowledges_what_is_on_disk_and_gives_back_the_re
     assert statuses(connection, ids) == ["finished"] * 2 + ["queued"] * 5
     assert waiting(connection) == ids[2:]
     assert_summaries_are_exact(tmp_path)
+
+
+def test_a_payload_that_comes_under_the_id_of_a_job_in_hand_is_recorded_too(
+    redis_url: str, connection: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after(
+        monkeypatch,
+        Intake,
+        "take",
+        1,
+        lambda: enqueue_result(result("job-b"), connection=connection, job_id="rq-1"),
+    )
+    enqueue_result(result("job-a"), connection=connection, job_id="rq-1")
+    with worker(redis_url, tmp_path) as recorder:
+        recorder.run(burst=True)
+    assert {content["job_id"] for content in recordings(tmp_path).values()} == {"job-a", "job-b"}
+    assert statuses(connection, ["rq-1"]) == ["finished"]
+    assert_nothing_is_left_over(tmp_path, connection)
 
 
 @pytest.mark.parametrize("number", range(1, 4))
