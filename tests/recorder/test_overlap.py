@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -35,7 +35,7 @@ def enqueued(connection: Redis, number: int) -> list[str]:
 
 
 def waiting(connection: Redis) -> list[str]:
-    return [job_id.decode() for job_id in connection.lrange(QUEUE_KEY, 0, -1)]
+    return [job_id.decode() for job_id in cast(list[bytes], connection.lrange(QUEUE_KEY, 0, -1))]
 
 
 def statuses(connection: Redis, ids: list[str]) -> list[str]:
