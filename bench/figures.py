@@ -35,6 +35,7 @@ class Throughput:
     jobs_per_s: Spread
     mb_per_s: float
     cpu_ms_per_job: float
+    redis_cpu_ms_per_job: float
     peak_mb: float
     """Of its largest process."""
     commands_per_job: float
@@ -55,6 +56,7 @@ class Throughput:
             jobs_per_s,
             jobs_per_s.median * mean_bytes / 1e6,
             a_job("cpu_s") * 1e3,
+            a_job("redis_cpu_s") * 1e3,
             max(trial.peak_bytes for trial in trials) / 1e6,
             a_job("commands"),
             a_job("round_trips"),
@@ -111,6 +113,8 @@ class Figures:
     depth: dict[str, list[Point]] = field(default_factory=dict)
     ends_of_day: dict[str, float] = field(default_factory=dict)
     """This recorder's jobs/s over the first and the last jobs of days that it recorded in one go."""
+    day_peak_mb: float | None = None
+    """Memory of the process that recorded such a day."""
     idle: dict[str, Latency] = field(default_factory=dict)
     half_load: dict[str, Latency] = field(default_factory=dict)
     producers: dict[str, Spread] = field(default_factory=dict)

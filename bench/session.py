@@ -139,6 +139,7 @@ class Session:
             days.append(depth.windows(trial.samples, scale.window))
         points = figures.depth["recorder"] = depth.medians(days)
         figures.ends_of_day = {"first": 1000 / points[0].ms_per_job, "last": 1000 / points[-1].ms_per_job}
+        figures.day_peak_mb = trial.peak_bytes / 1e6
         figures.redis_memory["recorder"] = _memory(trial, scale.depth)
         start = scale.depth
         for contender in others:

@@ -29,6 +29,8 @@ def judge(figures: Figures) -> list[Target]:
     stock_last = 1000 / deep[-1].ms_per_job if deep else None
     queues = [measured.jobs_per_s.median for measured in figures.throughput.values() if measured.family == Family.QUEUE]
     peaks = [measured.peak_mb for measured in figures.throughput.values() if measured.family == Family.RECORDER]
+    if figures.day_peak_mb is not None:
+        peaks.append(figures.day_peak_mb)
     depth = figures.scale["depth"]
     peak = max(peaks, default=None)
     return [

@@ -42,6 +42,8 @@ class Trial:
     """Commands that Redis ran, those inside scripts included."""
     round_trips: int
     """Reads of Redis from its clients' sockets."""
+    redis_cpu_s: float
+    """Processor time of Redis, our watching included."""
     waiting_bytes: int
     """What the jobs took of Redis' memory before they were recorded."""
     redis_bytes: int
@@ -71,9 +73,9 @@ class Bench:
         waiting_bytes = self._used_memory() - empty_bytes
         with self.running(contender, output_dir) as workers:
             cpu_before = sum(worker.cpu_s() for worker in workers)
-            before = cast(dict[str, int], redis.info("stats"))
+            before, redis_before = cast(dict[str, int], redis.info("stats")), self._redis_cpu_s()
             samples, peak_bytes, own = self._follow(contender, output_dir, workers, count)
-            after = cast(dict[str, int], redis.info("stats"))
+            after, redis_cpu_s = cast(dict[str, int], redis.info("stats")), self._redis_cpu_s() - redis_before
             cpu_s = sum(worker.cpu_s() for worker in workers) - cpu_before
         return Trial(
             count,
@@ -82,6 +84,7 @@ class Bench:
             peak_bytes,
             after["total_commands_processed"] - before["total_commands_processed"] - own,
             after["total_reads_processed"] - before["total_reads_processed"] - own,
+            redis_cpu_s,
             waiting_bytes,
             self._used_memory() - empty_bytes,
         )
@@ -133,7 +136,7 @@ class Bench:
         samples: list[tuple[float, int]] = []
         started_at = progress_at = peak_at = time.perf_counter()
         self.lab.connection.rename(STAGED_KEY, contender.queue_key)
-        calls = 2  # that, and the second of the two INFO around this
+        calls = 3  # that, and the two INFO before this
         while done < count:
             time.sleep(_POLL_S)
             now = time.perf_counter()
@@ -160,6 +163,10 @@ class Bench:
         path = self.lab.ticks(output_dir)
         path.touch()
         return lambda: path.stat().st_size
+
+    def _redis_cpu_s(self) -> float:
+        times = cast(dict[str, float], self.lab.connection.info("cpu"))
+        return times["used_cpu_user"] + times["used_cpu_sys"]
 
     def _used_memory(self) -> int:
         return int(self.lab.connection.info("memory")["used_memory"])

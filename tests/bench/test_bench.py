@@ -148,7 +148,7 @@ def test_results_are_distinct_and_of_one_day_however_many() -> None:
 
 
 def measured(family: Family, jobs_per_s: float, peak_mb: float = 60) -> Throughput:
-    return Throughput(family, "", 100, Spread(jobs_per_s, jobs_per_s, jobs_per_s), 1, 1, peak_mb, 1, 1)
+    return Throughput(family, "", 100, Spread(jobs_per_s, jobs_per_s, jobs_per_s), 1, 1, 1, peak_mb, 1, 1)
 
 
 def test_targets_are_judged_by_ratios_within_the_run() -> None:
