@@ -236,8 +236,10 @@ class Disk:
             self._give(path, Link(os.fsdecode(texts(call.args[0])[0])))
 
     def _other(self, call: Call) -> None:
+        if call.name in ("close", "sendto"):  # what is sent to Redis may name a file, and changes none
+            return
         shown = "".join(f"\\x{byte:02x}" for byte in os.fsencode(self.base))
-        assert call.name == "close" or shown not in " ".join(call.args), f"{call.name} is not modelled"
+        assert shown not in " ".join(call.args), f"{call.name} is not modelled"
 
     def _give(self, path: str, node: Node | None) -> None:
         self._folder(path).change({os.path.basename(path): node})
