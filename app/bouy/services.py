@@ -24,6 +24,8 @@ from app.store.errors import RecorderError, ServiceUnavailableError, StorageErro
 
 DEFAULT_OUTPUT_DIR = "outputs"
 READY = "ready"
+STREAM_NODE_MAX_BYTES = 1024
+"""A setting of the cache: RQ keeps a stream for each job, for each of which Redis would set 4 KB aside."""
 
 _HOST = "127.0.0.1"
 _PORTS_TRIED = 20
@@ -128,7 +130,7 @@ def _launch_cache(site: Site, launches: Launches) -> Launch:
     port = _free_port(site.first_port, last.port if last else None)
     # Without a process title, the process keeps the environment by which an orphan of this fleet is known.
     options = f"--bind {_HOST} --port {port} --appendonly yes --appendfsync everysec --set-proc-title no".split()
-    options += ["--stream-node-max-bytes", "1024"]  # RQ keeps one for each job; Redis would set 4 KB aside
+    options += ["--stream-node-max-bytes", str(STREAM_NODE_MAX_BYTES)]
     return Launch([program, *options, "--save", ""], str(folder), {}, port)
 
 
