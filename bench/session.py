@@ -173,11 +173,11 @@ class Session:
         if "simple" in measured:
             self._leave_in_redis("simple", "simple")
         connection = self._bench.lab.connection
-        before = connection.config_get("stream-node-max-bytes")
+        before = connection.config_get("stream-node-max-bytes")["stream-node-max-bytes"] or 0
         connection.config_set("stream-node-max-bytes", STREAM_NODE_MAX_BYTES)
         for name in measured:
             self._leave_in_redis(name, f"{name}, in bouy's Redis")
-        connection.config_set("stream-node-max-bytes", before["stream-node-max-bytes"])
+        connection.config_set("stream-node-max-bytes", before)
 
     def _leave_in_redis(self, name: str, row: str) -> None:
         self._say(f"Redis memory: {row}")
