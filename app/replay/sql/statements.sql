@@ -98,7 +98,7 @@ WITH said AS (
 ), merged AS (
     INSERT INTO {table} AS old
     SELECT new.* FROM said, jsonb_populate_record(
-        NULL::{table}, %(defaults)s::jsonb || said.fields || jsonb_build_object('id', said.row_id)
+        NULL::{table}, %(defaults)s || said.fields || jsonb_build_object('id', said.row_id)
     ) AS new
     ON CONFLICT (id) DO UPDATE SET {assignments} WHERE ({old}) IS DISTINCT FROM ({new})
     RETURNING (xmax = 0) AS inserted
