@@ -1,0 +1,111 @@
+"""From a recorded result to the answer's data: plain text, a fenced block, or text whose brackets need balancing."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+_FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_PAIRS = {"{": "}", "[": "]"}
+_LONGEST_INT = 400
+ENVELOPE_TEXT = ("text", "content")
+"""Where the object that a language model's client gives keeps the answer."""
+
+
+class NotAnAnswerError(ValueError):
+    """A result that is no JSON, even with its brackets balanced."""
+
+
+def read_answer(result: object) -> tuple[Any, str]:
+    """The answer as data, and how it was got: ``structured``, ``as_is``, ``fenced`` or ``balanced``."""
+    if isinstance(result, dict):
+        inner = next((result[name] for name in ENVELOPE_TEXT if name in result), None)
+        if "name" in result or not isinstance(inner, str | dict | list):
+            return result, "structured"
+        result = inner
+    if isinstance(result, dict | list):
+        return result, "structured"
+    if not isinstance(result, str):
+        raise NotAnAnswerError
+    return _read_text(result.strip().lstrip("\ufeff"))
+
+
+def read_json(text: str) -> Any:
+    """JSON with numbers as Decimal; of a name given twice the last value that isn't empty; NaN is refused."""
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise NotAnAnswerError from error
+
+
+def _read_text(text: str) -> tuple[Any, str]:
+    fenced = _FENCE.search(text)
+    start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
+    candidates = [(text, "as_is")]
+    if fenced:
+        candidates.append((fenced.group(1).strip(), "fenced"))
+    for candidate, mode in candidates:
+        try:
+            found = read_json(candidate)
+        except NotAnAnswerError:
+            continue
+        if isinstance(found, dict | list):
+            return found, mode
+    if start < 0:
+        raise NotAnAnswerError
+    return read_json(balance(text[start:])), "balanced"
+
+
+def balance(text: str) -> str:
+    """A text with its brackets put right, up to the end of its first value.
+
+    A bracket that closes what isn't open last is either one too many, and dropped, or shows that those opened since
+    were never closed, and closes them too. What is still open at the end is closed.
+    """
+    kept: list[str] = []
+    opened: list[str] = []
+    in_string = escaped = False
+    for character in text:
+        if in_string:
+            in_string = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            in_string = True
+        elif character in _PAIRS:
+            opened.append(_PAIRS[character])
+        elif character in "}]":
+            if character not in opened:
+                continue
+            while (expected := opened.pop()) != character:
+                kept.append(expected)
+        kept.append(character)
+        if not opened and not in_string and character in "}]":
+            break
+    if in_string:
+        kept.append('"')
+    return "".join(kept) + "".join(reversed(opened))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        found = {}
+        for name, value in pairs:
+            if name not in found or (value is not None and value not in ("", [], {})):
+                found[name] = value
+    return found
+
+
+def _integer(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= _LONGEST_INT else Decimal(digits)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=Decimal, parse_int=_integer, parse_constant=_refuse, strict=False
+)
