@@ -96,7 +96,7 @@ class Tree:
             loose.append(Group(None, "\0" + folder_order(folder), (folder,)))
             for name, kind in self._entries(folder):
                 path = _join(folder, name)
-                if kind is _Kind.FOLDER and name != _QUARANTINE:
+                if kind is _Kind.FOLDER and (name != _QUARANTINE or self.classify(part, path)[0]):
                     waiting.append(path)
                 elif kind is _Kind.LINK:
                     self._refuse_link_to_folder(path)
