@@ -1,18 +1,17 @@
 """The one importer of psycopg: connecting, migrating, and running the statements of ``sql/``.
 
-Whatever the driver raises comes out as one of ours: `ServiceUnavailableError` when the database is away, `DataRefusedError`
-when it won't take a value, `DatabaseError` for the rest.
+Whatever the driver raises comes out as one of ours: `ServiceUnavailableError` when the database is away,
+`DataRefusedError` when it won't take a value, `DatabaseError` for the rest.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -42,7 +41,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Connect. Raises `UsageError` for a URL that can't be used, `ServiceUnavailableError` when nobody answers."""
-        self.name = without_password(url)
+        self.name = place_of(url)
         self._columns_of: dict[str, list[str]] = {}
         with _as_ours(self.name):
             self._connection = psycopg.connect(
@@ -132,22 +131,27 @@ class Database:
 
         Raises `DatabaseError` when tables of the same names are there that aren't ours.
         """
+        if not self._missing_migrations():
+            return []
         with self.transaction():
             self.run("lock_schema", {"key": _SCHEMA_LOCK})
+            steps = self._missing_migrations()
             if not self.has_table("replay_migration"):
                 self._refuse_foreign_tables()
                 self.run("create_migrations")
-            applied = dict(self.run("applied_migrations"))
-            if newer := sorted(applied.keys() - migrations().keys()):
-                raise DatabaseError(
-                    f"the database was made by a newer version of replay ({newer[-1]})", hint="update this checkout"
-                )
-            steps = [(name, text) for name, text in migrations().items() if name not in applied]
-            for name, text in steps:
+            for name, text in steps.items():
                 with _as_ours(self.name):
-                    self._connection.execute(cast(LiteralString, text))
-                self.run("note_migration", {"name": name, "sha256": hashlib.sha256(text.encode()).hexdigest()})
-        return [name for name, _ in steps]
+                    self._connection.execute(text)
+                self.run("note_migration", {"name": name})
+        return list(steps)
+
+    def _missing_migrations(self) -> dict[str, str]:
+        applied = {name for (name,) in self.run("migrations")} if self.has_table("replay_migration") else set()
+        if newer := sorted(applied - migrations().keys()):
+            raise DatabaseError(
+                f"the database was made by a newer version of replay ({newer[-1]})", hint="update this checkout"
+            )
+        return {name: text for name, text in migrations().items() if name not in applied}
 
     def _refuse_foreign_tables(self) -> None:
         for table in ("organization", "location", "service", "job_result", "replay_record"):
@@ -165,12 +169,13 @@ def migrations() -> dict[str, str]:
     return {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
 
 
-def without_password(url: str) -> str:
-    """Where a database is, in words that can be shown."""
+def place_of(url: str) -> str:
+    """Which database a URL names, in words that can be shown: without its password."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise UsageError("DATABASE_URL can't be used", hint="for example postgresql://user:password@host:5432/name") from None
+        hint = "for example postgresql://user:password@host:5432/name"
+        raise UsageError("DATABASE_URL can't be used", hint=hint) from None
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     return f"{parts.get('dbname', '')}@{host}:{parts.get('port', 5432)}"
 
@@ -182,8 +187,8 @@ def _statements() -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def _statement(name: str, parts: Mapping[str, sql.Composable]) -> sql.Composable:
-    statement = sql.SQL(cast(LiteralString, _statements()[name]))
+def _statement(name: str, parts: Mapping[str, sql.Composable]) -> sql.SQL | sql.Composed:
+    statement = sql.SQL(_statements()[name])
     return statement.format(**parts) if parts else statement
 
 
@@ -195,7 +200,9 @@ def _as_ours(where: str) -> Iterator[None]:
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
         raise DataRefusedError(f"the database refused a value: {_said(error)}") from error
     except psycopg.errors.DiskFull as error:
-        raise DatabaseError(f"the database's disk is full: {_said(error)}", hint="make room, then run this again") from error
+        raise DatabaseError(
+            f"the database's disk is full: {_said(error)}", hint="make room, then run this again"
+        ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise ServiceUnavailableError(
             f"no database at {where}: {_said(error)}", hint="what was loaded stays; run this again to go on"

@@ -51,8 +51,8 @@ class Loaded:
 class Loader:
     """Loads chunks of recordings into one database."""
 
-    def __init__(self, database: Database, notify: Callable[[str], None]) -> None:
-        self.loaded = Loaded()
+    def __init__(self, database: Database, loaded: Loaded, notify: Callable[[str], None]) -> None:
+        self.loaded = loaded
         self._database = database
         self._notify = notify
         self._replayed_at = datetime.now(UTC)
@@ -111,8 +111,7 @@ class Loader:
     def _sift(self, chunk: Sequence[Prepared]) -> tuple[list[Prepared], list[bytes]]:
         """Those that aren't there yet, each once; and which of them were loaded by other rules than today's."""
         known = {
-            file: version
-            for file, *_, version in self._database.run("known", {"files": [one.sha256 for one in chunk]})
+            file: version for file, *_, version in self._database.run("known", {"files": [one.sha256 for one in chunk]})
         }
         new = {one.sha256: one for one in chunk if known.get(one.sha256) != VERSION}
         return list(new.values()), [file for file in new if file in known]

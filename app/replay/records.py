@@ -1,4 +1,4 @@
-"""A recording's file made ready for the database: its verdict, and its lines for COPY. Touches no disk and no database."""
+"""A recording's file made ready for the database: its verdict, and its lines for COPY. Touches nothing."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.replay.hsds.rows import Mapped, Note
 
 COLUMNS = {
     "job_result": (
-        "sha256, job_id, scraper_id, status, created_at, completed_at, processing_time_s, retry_count, error, size_bytes,"
-        " path, format_sha256, document, raw"
+        "sha256, job_id, scraper_id, status, created_at, completed_at, processing_time_s, retry_count, error,"
+        " size_bytes, path, format_sha256, document, raw"
     ),
     "replay_record": (
         "sha256, job_id, scraper_id, content_hash, created_at, completed_at, path, outcome, reason, parse_mode, shape,"
@@ -46,7 +46,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "
 _NOT_FOR_JSONB = re.compile(
     rb"\\u0000|\\u[dD][89a-fA-F]|[:\[,]\s*-?(?:NaN|Infinity|\d+(?:\.\d+)?[eE][+-]?\d{4})|\d{5000}"
 )
-"""What jsonb refuses: NUL, lone surrogates, NaN, numbers of thousands of digits. What only looks like it is kept too."""
+"""What jsonb refuses: NUL, lone surrogates, NaN, numbers of thousands of digits. What only looks so is kept too."""
 
 _LONG_NUMBER = re.compile(rb"[:\[,]\s*-?(?:\d[\d.]{15}|\d+\.?\d*[eE])")
 """What may be a number that a float can't hold to its last digit."""

@@ -10,14 +10,14 @@ SELECT pg_try_advisory_xact_lock(%(key)s)
 -- name: lock_load
 SELECT pg_advisory_xact_lock(%(key)s)
 
--- name: applied_migrations
-SELECT name, sha256 FROM replay_migration ORDER BY name
+-- name: migrations
+SELECT name FROM replay_migration
 
 -- name: create_migrations
-CREATE TABLE replay_migration (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+CREATE TABLE replay_migration (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 
 -- name: note_migration
-INSERT INTO replay_migration (name, sha256) VALUES (%(name)s, %(sha256)s)
+INSERT INTO replay_migration (name) VALUES (%(name)s)
 
 -- name: has_table
 SELECT to_regclass(%(name)s) IS NOT NULL
