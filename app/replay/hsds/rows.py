@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 Value = str | int | Decimal | bool
-"""What a field holds: times as ``HH:MM:SS``, dates as ``YYYY-MM-DD``, ids as UUID text. Never None nor an empty text."""
+"""What a field holds: times as ``HH:MM:SS``, dates as ``YYYY-MM-DD``, ids as UUID text. Never None or an empty text."""
 
 
 @dataclass(frozen=True, slots=True)
