@@ -66,6 +66,7 @@ def balance(text: str) -> str:
     """
     kept: list[str] = []
     opened: list[str] = []
+    count = {"}": 0, "]": 0}
     in_string = escaped = False
     for character in text:
         if in_string:
@@ -75,11 +76,14 @@ def balance(text: str) -> str:
             in_string = True
         elif character in _PAIRS:
             opened.append(_PAIRS[character])
+            count[opened[-1]] += 1
         elif character in "}]":
-            if character not in opened:
+            if not count[character]:
                 continue
             while (expected := opened.pop()) != character:
+                count[expected] -= 1
                 kept.append(expected)
+            count[character] -= 1
         kept.append(character)
         if not opened and not in_string and character in "}]":
             break

@@ -16,11 +16,11 @@ from app.replay.hsds.nodes import (
     items,
     local_id,
     parts,
+    places_in,
 )
 from app.replay.hsds.organizations import add_organization, add_programs
 from app.replay.hsds.places import (
     Mention,
-    Place,
     add_place,
     coordinate_of,
     location_id,
@@ -54,15 +54,15 @@ def _mentions(scope: Scope, programs: list[tuple[Node, UUID]], services: list[Se
     """Every object that speaks of a place."""
     found: list[Mention | None] = []
     for container in scope.containers:
-        found += map(mention_of, parts(container, LOCATIONS))
+        found += map(mention_of, places_in(container))
         found += [mention_of({"address": line}) for line in _lines(container) if address_of(line)]
         found += _beside(container, scope)
         for node in parts(container, AT_LOCATIONS):
-            found += map(mention_of, parts(node, LOCATIONS))
+            found += map(mention_of, places_in(node))
     for node in [service.node for service in services] + [program for program, _ in programs]:
-        found += map(mention_of, parts(node, LOCATIONS))
+        found += map(mention_of, places_in(node))
         for at in parts(node, AT_LOCATIONS):
-            found += map(mention_of, parts(at, LOCATIONS))
+            found += map(mention_of, places_in(at))
         if all(node is not container for container in scope.containers):
             found.append(mention_beside(node))
     unique = {id(mention.node): mention for mention in found if mention}
@@ -121,18 +121,17 @@ def _owners(
         if container is not scope.service:
             yield Owner(container, organization)
         for at in parts(container, AT_LOCATIONS):
-            service, location = links.of_node(at)
-            yield Owner(at, organization, service, location)
+            yield Owner(at, organization, *links.of_node(at))
     places = {id(mention.node): mention for mention in mentions}
     for service in services:
         location = links.by_node.get(id(service.within)) if service.within is not None else None
         yield Owner(service.node, organization, service.key, location)
-        for node in parts(service.node, LOCATIONS):
+        for node in places_in(service.node):
             places.pop(id(node), None)
             yield Owner(node, organization, service.key, links.of_location(node))
         for at in parts(service.node, AT_LOCATIONS):
             yield Owner(at, organization, service.key, links.of_node(at)[1])
-            for node in parts(at, LOCATIONS):
+            for node in places_in(at):
                 places.pop(id(node), None)
                 yield Owner(node, organization, service.key, links.of_location(node))
     own_services = {id(service.node) for service in services}

@@ -90,6 +90,8 @@ def _contact(sheet: Sheet, parent: Parent, contact: Any, links: Links) -> None:
         "department": text(node.get("department")),
         "email": email(node.get("email")),
     }
+    if not fields["email"] and (said := text(node.get("email"))):
+        sheet.note("contact.email", "not_an_email", said)
     if any(fields.values()):
         key = row_id("contact", parent[0], str(parent[1]), *(norm(str(value or "")) for value in fields.values()))
         sheet.add("contact", key, {parent[0]: str(parent[1]), **fields})
@@ -101,6 +103,8 @@ def _schedules(sheet: Sheet, owner: Owner, value: Any, links: Links, source: Sou
     for said in unread_times(value):
         sheet.note("schedule.opens_at", "not_a_time", said)
     for window in windows(value):
+        if not window.says_anything and not source.names_a_weekday:
+            continue
         parent = _schedule_parent(owner, window, links)
         if parent is None:
             sheet.note("schedule", "schedule_without_place", value)

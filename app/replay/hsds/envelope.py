@@ -19,6 +19,9 @@ TEST_WORDS = frozenset({"sample", "test", "tests", "testing"})
 SUMMARY_FIELD = "total_jobs_created"
 """What the record has that a scraper enqueues about its own run."""
 
+_LONGEST_NAME = 500
+"""Characters of a job's or scraper's name; a longer one is none, for no index could hold it."""
+
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -94,7 +97,8 @@ def _identifier(value: object) -> str | None:
         value = str(value) if value.bit_length() < 256 else None
     if not isinstance(value, str):
         return None
-    return value.replace("\x00", "").encode("utf-8", "ignore").decode().strip() or None
+    name = value.replace("\x00", "").encode("utf-8", "ignore").decode().strip()
+    return name if 0 < len(name) <= _LONGEST_NAME else None
 
 
 def _moment(value: object) -> datetime | None:

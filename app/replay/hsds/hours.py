@@ -19,7 +19,8 @@ DAY_NAMES = {
 }  # fmt: skip
 DAY_NAMES |= {f"{name}s": code for name, code in DAY_NAMES.items() if name.endswith("day")}
 DAY_GROUPS = {
-    "daily": DAYS, "everyday": DAYS, "weekday": DAYS[:5], "weekdays": DAYS[:5], "weekend": DAYS[5:], "weekends": DAYS[5:],
+    "daily": DAYS, "everyday": DAYS, "weekday": DAYS[:5], "weekdays": DAYS[:5],
+    "weekend": DAYS[5:], "weekends": DAYS[5:],
 }  # fmt: skip
 ORDINALS = {
     "1st": "1", "first": "1", "2nd": "2", "second": "2", "3rd": "3", "third": "3", "4th": "4", "fourth": "4",
@@ -28,7 +29,8 @@ ORDINALS = {
 WORD_TIMES = {"noon": "12:00:00", "midday": "12:00:00", "midnight": "00:00:00"}
 
 _TIME = re.compile(
-    r"(?:\d{4}-\d\d-\d\d[T ]|T)?(\d{1,2})(?::(\d\d))?(?::(\d\d)(?:\.\d+)?)?\s*([ap])?\.?\s*m?\.?\s*(?:Z|[+-]\d\d:?\d\d)?",
+    r"(?:\d{4}-\d\d-\d\d[T ]|T)?(\d{1,2})(?::(\d\d))?(?::(\d\d)(?:\.\d+)?)?"
+    r"\s*([ap])?\.?\s*m?\.?\s*(?:Z|[+-]\d\d:?\d\d)?",
     re.IGNORECASE | re.ASCII,
 )
 _RANGE = re.compile(r"\s*(?:-|\u2013|\u2014|\bto\b|\buntil\b)\s*", re.IGNORECASE)

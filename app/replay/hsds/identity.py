@@ -74,14 +74,28 @@ def row_id(kind: str, *parts: str) -> UUID:
     return UUID(bytes=digest[:16], version=5)
 
 
-@lru_cache(maxsize=16384)
+_CACHED_LENGTH = 200
+"""Longer texts don't repeat, and would fill the caches."""
+
+
 def norm(text: str) -> str:
     """A text as it counts in keys: no entities, case, apostrophes or punctuation; never empty for a text that isn't."""
+    return _cached_norm(text) if len(text) <= _CACHED_LENGTH else _norm(text)
+
+
+def norm_address(text: str) -> str:
+    """As `norm`, and with the words of addresses abbreviated."""
+    return _cached_norm_address(text) if len(text) <= _CACHED_LENGTH else _norm_address(text)
+
+
+def _norm(text: str) -> str:
     folded = unicodedata.normalize("NFKC", html.unescape(text)).casefold()
     return _NOT_ALPHANUMERIC.sub(" ", _APOSTROPHES.sub("", folded)).strip() or text.strip()
 
 
-@lru_cache(maxsize=16384)
-def norm_address(text: str) -> str:
-    """As `norm`, and with the words of addresses abbreviated."""
-    return " ".join([ADDRESS_WORDS.get(word, word) for word in norm(text).split(" ")])
+def _norm_address(text: str) -> str:
+    return " ".join([ADDRESS_WORDS.get(word, word) for word in _norm(text).split(" ")])
+
+
+_cached_norm = lru_cache(maxsize=16384)(_norm)
+_cached_norm_address = lru_cache(maxsize=16384)(_norm_address)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app.replay.hsds.identity import row_id
-from app.replay.hsds.nodes import AT_LOCATIONS, LOCATIONS, SCHEDULES, SERVICES, Node, items, local_id, parts
+from app.replay.hsds.nodes import AT_LOCATIONS, LOCATIONS, SCHEDULES, SERVICES, Node, items, local_id, parts, places_in
 from app.replay.hsds.services import Service
 from app.replay.hsds.shape import Scope
 from app.replay.hsds.sheet import Sheet
@@ -60,7 +60,7 @@ class Links:
         for part in parts(node, SERVICES):
             service = service or self.service(part.get("id"))
         location = self.location(node.get("location_id"))
-        for part in parts(node, LOCATIONS):
+        for part in places_in(node):
             location = location or self.of_location(part)
         return service, location
 
@@ -96,13 +96,12 @@ class Links:
             self._link(each.key, location, "nesting")
         for at in parts(node, AT_LOCATIONS):
             if location := self.of_node(at)[1]:
-                self._link(each.key, location, "nesting" if parts(at, LOCATIONS) else "reference", at)
-        for part in items(node, LOCATIONS):
-            if isinstance(part, dict):
-                known = self.by_node.get(id(part))
-                if location := known or self.of_location(part):
-                    self._link(each.key, location, "nesting" if known else "reference")
-            elif location := self.location(part):
+                self._link(each.key, location, "nesting" if places_in(at) else "reference", at)
+        for part in places_in(node):
+            if location := self.of_location(part):
+                self._link(each.key, location, "nesting")
+        for local in items(node, LOCATIONS):
+            if location := self.location(local):
                 self._link(each.key, location, "reference")
         if location := self.by_node.get(id(node)):
             self._link(each.key, location, "nesting")

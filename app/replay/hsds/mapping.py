@@ -7,8 +7,8 @@ from typing import Any
 from app.replay.hsds.answer import NotAnAnswerError, read_answer
 from app.replay.hsds.assembly import add_scope
 from app.replay.hsds.envelope import Envelope, read_envelope
-from app.replay.hsds.organizations import link_parent, organization_id
 from app.replay.hsds.nodes import local_id
+from app.replay.hsds.organizations import link_parent, organization_id
 from app.replay.hsds.rows import Mapped
 from app.replay.hsds.shape import scopes_of
 from app.replay.hsds.sheet import Sheet

@@ -45,6 +45,16 @@ def parts(node: Node, names: tuple[str, ...]) -> list[Node]:
     return [part for part in items(node, names) if isinstance(part, dict)]
 
 
+def places_in(node: Node) -> list[Node]:
+    """The objects of a node's locations: one that only holds another, as a service at a location does, is that one."""
+    return [_inner_place(part) for part in parts(node, LOCATIONS)]
+
+
+def _inner_place(part: Node) -> Node:
+    inner = part.get("location")
+    return inner if isinstance(inner, dict) and inner and not any(part.get(name) for name in ADDRESSES) else part
+
+
 def local_id(node: Node, name: str = "id") -> str | None:
     """An id as the answer uses it: it names a part within the answer, and nothing outside."""
     value = node.get(name)

@@ -6,7 +6,18 @@ from typing import Any
 from uuid import UUID
 
 from app.replay.hsds.identity import norm, row_id
-from app.replay.hsds.nodes import FUNDINGS, IDENTIFIERS, PROGRAMS, URLS, Node, items, local_id, parts
+from app.replay.hsds.nodes import (
+    FUNDINGS,
+    IDENTIFIERS,
+    PROGRAMS,
+    SERVICES,
+    URLS,
+    Node,
+    items,
+    local_id,
+    parts,
+    places_in,
+)
 from app.replay.hsds.shape import Scope
 from app.replay.hsds.sheet import Sheet
 from app.replay.hsds.text import email, first, text, website, whole
@@ -48,7 +59,7 @@ def add_organization(sheet: Sheet, scraper: str, scope: Scope) -> UUID:
             sheet.note(f"organization.{name}", f"not_a_{name}", said)
     for container in scope.containers:
         _add_identifiers(sheet, key, container)
-        _add_fundings(sheet, ("organization_id", key), container)
+        add_fundings(sheet, ("organization_id", key), container)
         add_urls(sheet, ("organization_id", key), container)
     return key
 
@@ -89,7 +100,8 @@ def _add_identifiers(sheet: Sheet, key: UUID, container: Node) -> None:
         )
 
 
-def _add_fundings(sheet: Sheet, parent: tuple[str, UUID], container: Node) -> None:
+def add_fundings(sheet: Sheet, parent: tuple[str, UUID], container: Node) -> None:
+    """Enter the funding of an organisation or service."""
     for each in items(container, FUNDINGS):
         source = first(each, ("source", "name")) if isinstance(each, dict) else text(each)
         if source:
@@ -111,8 +123,11 @@ def add_programs(sheet: Sheet, organization: UUID, scope: Scope) -> tuple[list[t
     """Enter the programs: their objects with their ids, and their ids by the answer's own."""
     found: list[tuple[Node, UUID]] = []
     by_local_id: dict[str, UUID] = {}
+    holders = list(scope.containers)
     for container in scope.containers:
-        for each in items(container, PROGRAMS):
+        holders += (*parts(container, SERVICES), *places_in(container))
+    for holder in holders:
+        for each in items(holder, PROGRAMS):
             node = each if isinstance(each, dict) else {"name": each}
             name = first(node, ("name", "program_name"))
             if name is None:

@@ -47,8 +47,8 @@ def add_phones(sheet: Sheet, parent: tuple[str, UUID], phones: list[Any]) -> Non
         if not found:
             sheet.note("phone.number", "phone_not_a_number", said)
         extension = _EXTENSION.fullmatch(first(node, EXTENSIONS) or "")
-        for number, ext in found:
-            ext = ext or (extension[1] if extension else "")
+        for number, own in found:
+            ext = own or (extension[1] if extension else "")
             key = row_id("phone", parent[0], str(parent[1]), number, ext)
             sheet.add(
                 "phone",

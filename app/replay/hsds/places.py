@@ -50,6 +50,11 @@ class Place:
         return sorted(found, key=lambda address: not address.street)
 
     @property
+    def name(self) -> str | None:
+        """The name that was given last."""
+        return next((mention.name for mention in reversed(self.mentions) if mention.name), None)
+
+    @property
     def points(self) -> list[Coordinate]:
         """The coordinates that the answer gives for it."""
         return [mention.point for mention in self.mentions if mention.point]
@@ -126,7 +131,7 @@ def _same(mentions: list[Mention]) -> Iterable[list[int]]:
 
 
 def _by_area(found: list[tuple[int, tuple[str, ...]]]) -> Iterable[list[int]]:
-    """One street is one place in one ZIP code; where a mention leaves the code out, in all the answer if it has but one."""
+    """One street in one ZIP code is one place; so is one whose code some mentions leave out, if there is but one code."""
     codes = {area for _, area in found if len(area) == 1}
     if len(codes) <= 1:
         yield [index for index, _ in found]
@@ -152,14 +157,20 @@ def _joined(places: list[Place]) -> list[Place]:
 
 
 def coordinate_of(place: Place, source: Source, sheet: Sheet, shared: bool) -> Coordinate | None:
-    """The place's coordinate as far as the input bears it out; what it doesn't bear out is set aside."""
-    known = source.coordinates
+    """The place's coordinate as far as the input bears it out; what it doesn't bear out is set aside.
+
+    The input bears out what it says itself: for this street, if it has a coordinate for that, or else for any place.
+    Its only coordinate is taken for a place without one, unless the answer has several places.
+    """
+    at_street = [point for address in place.addresses for point in source.coordinates_at(address.street)]
+    known = at_street or source.coordinates
     found = next((point for point in place.points if verified(point, known)), None)
-    if not found and len(known) == 1 and not shared:
+    if not found and ((len(known) == 1 and not shared) or at_street):
         found = known[0]
     for point in dict.fromkeys(place.points):
         if not verified(point, known):
-            sheet.note("location.latitude", "coords_not_in_input", [str(point[0]), str(point[1])])
+            reason = "coords_of_another_street" if verified(point, source.coordinates) else "coords_not_in_input"
+            sheet.note("location.latitude", reason, [str(point[0]), str(point[1])])
     for mention in place.mentions:
         if not mention.point and (raw := _unread_point(mention.node)):
             sheet.note("location.latitude", "coords_unreadable", raw)
@@ -177,8 +188,7 @@ def location_id(organization: UUID, place: Place, point: Coordinate | None) -> U
             return row_id("location", str(organization), "address", address.street, *address.area)
     if point:
         return row_id("location", str(organization), "point", *rounded(point))
-    name = next((mention.name for mention in reversed(place.mentions) if mention.name), None)
-    return row_id("location", str(organization), "name", norm(name)) if name else None
+    return row_id("location", str(organization), "name", norm(place.name)) if place.name else None
 
 
 def add_place(sheet: Sheet, key: UUID, organization: UUID, place: Place, point: Coordinate | None) -> None:
@@ -186,6 +196,9 @@ def add_place(sheet: Sheet, key: UUID, organization: UUID, place: Place, point: 
     sheet.add("location", key, {"organization_id": str(organization)})
     for mention in place.mentions:
         sheet.add("location", key, _fields(mention))
+    names = list(dict.fromkeys(mention.name for mention in place.mentions if mention.name))
+    if len(names) > 1 and not any(text(mention.node.get("alternate_name")) for mention in place.mentions):
+        sheet.add("location", key, {"alternate_name": next(name for name in names if name != place.name)})
     if point:
         sheet.add("location", key, {"latitude": point[0], "longitude": point[1]})
     for address in place.addresses:

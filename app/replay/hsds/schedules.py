@@ -65,12 +65,11 @@ class Window:
     @property
     def says_anything(self) -> bool:
         """Whether a person could use it: the prompt's defaults alone are nothing."""
-        told = self.opens_at or self.closes_at or self.days or self.on or self.fields.keys() - {"freq", "interval"}
-        return bool(told) or self.fields.get("freq") == "MONTHLY"
+        return bool(self.opens_at or self.closes_at or self.days or self.on or self.fields)
 
 
 def windows(value: Any) -> Iterator[Window]:
-    """The windows in whatever an answer has for hours."""
+    """The windows in whatever an answer has for hours; of an object that has none, one without times."""
     for count, window in enumerate(_windows(value, Window(), 0)):
         if count == _MAX_WINDOWS:
             return
@@ -97,8 +96,8 @@ def _in_object(node: Node, above: Window, depth: int) -> Iterator[Window]:
     opens, closes = _time(node, OPENS), _time(node, CLOSES)
     if opens or closes:
         found = True
-        for on in dated or [here.on]:
-            yield replace(here, opens_at=opens, closes_at=closes, on=on)
+        for on in dated or [None]:
+            yield replace(here, opens_at=opens, closes_at=closes, on=on or here.on)
     elif len(dated) == 1:
         here = replace(here, on=dated[0])
     for name, part in node.items():
@@ -111,7 +110,7 @@ def _in_object(node: Node, above: Window, depth: int) -> Iterator[Window]:
         for window in _windows(part, below, depth + 1):
             found = True
             yield window
-    if not found and depth <= 1 and here.says_anything:
+    if not found and depth <= 1:
         yield here
 
 
@@ -176,8 +175,8 @@ def _iso(value: object) -> str | None:
 
 
 def _dates(value: Any) -> list[date]:
-    found = [day(part) for part in (value[:400] if isinstance(value, list) else [value])]
-    return [on for on in found if on]
+    listed = value[:400] if isinstance(value, list) else [value]
+    return [on for part in listed if part and (on := day(part.get("date") if isinstance(part, dict) else part))]
 
 
 def _numbers(value: Any) -> str | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.replay.hsds.identity import norm, row_id
-from app.replay.hsds.nodes import AREAS, DOCUMENTS, LOCATIONS, SERVICES, Node, items, local_id, parts
-from app.replay.hsds.organizations import add_urls
+from app.replay.hsds.nodes import AREAS, DOCUMENTS, SERVICES, Node, items, local_id, parts, places_in
+from app.replay.hsds.organizations import add_fundings, add_urls
 from app.replay.hsds.rows import Value
 from app.replay.hsds.shape import Scope
 from app.replay.hsds.sheet import Sheet
@@ -29,7 +29,7 @@ TEXTS = {
     "wait_time": ("wait_time",),
     "fees": ("fees",),
     "accreditations": ("accreditations",),
-    "eligibility_description": ("eligibility_description", "eligibility"),
+    "eligibility_description": ("eligibility_description", "eligibility", "program_requirement"),
     "licenses": ("licenses",),
     "alert": ("alert",),
 }
@@ -75,7 +75,7 @@ def _objects(scope: Scope, programs: list[tuple[Node, UUID]]) -> list[tuple[Node
     for program, key in programs:
         found += [(each, None, key) for each in items(program, SERVICES)]
     for container in scope.containers:
-        for location in parts(container, LOCATIONS):
+        for location in places_in(container):
             found += [(each, location, None) for each in items(location, SERVICES)]
     nodes: list[tuple[Node, Node | None, UUID | None]] = []
     known = {own for each, *_ in found if isinstance(each, dict) and first(each, NAMES) and (own := local_id(each))}
@@ -130,6 +130,7 @@ def _add(sheet: Sheet, organization: UUID, node: Node, name: str, program: UUID 
                 },
             )
     add_urls(sheet, parent, node)
+    add_fundings(sheet, parent, node)
     return Service(key, node, programs=[program] if program else [])
 
 

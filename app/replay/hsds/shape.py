@@ -85,11 +85,10 @@ def _shared_out(organizations: list[Node], around: Node) -> list[Scope]:
     ids = [local_id(organization) for organization in organizations]
     beside: list[Node] = [{} for _ in organizations]
     for key, value in around.items():
-        if isinstance(value, dict):
-            value = [value]
-        if not isinstance(value, list):
+        listed = [value] if isinstance(value, dict) else value
+        if not isinstance(listed, list):
             continue
-        for part in value:
+        for part in listed:
             owner = local_id(part, "organization_id") if isinstance(part, dict) else None
             beside[ids.index(owner) if owner in ids else 0].setdefault(key, []).append(part)
     return [

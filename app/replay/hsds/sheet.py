@@ -40,8 +40,9 @@ class Sheet:
             if value is None or value == "":
                 continue
             if isinstance(value, str) and len(value) > SHORT_LIMIT:
-                value = self._cut(table, name, value)
-            row[name] = value
+                row[name] = self._cut(table, name, value)
+            else:
+                row[name] = value
         return key
 
     def note(self, entity: str, reason: str, raw: object) -> None:

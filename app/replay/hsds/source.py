@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 from app.replay.hsds.coordinates import Coordinate, close, from_pair
+from app.replay.hsds.hours import weekday
 from app.replay.hsds.identity import norm, norm_address, row_id
 from app.replay.hsds.nodes import Node
-from app.replay.hsds.text import first, text
+from app.replay.hsds.text import day, first, text
 
 ID_NAMES = ("id", "Entity_Id", "site_id")
 NAME_NAMES = ("name", "Name")
@@ -26,12 +28,14 @@ LONGITUDES = ("longitude", "Longitude", "lng", "lon", "long", "Lng", "Lon")
 _MARKER = "Input Data:\n"
 _MAX_DEPTH = 8
 _TAG = re.compile(r"<[^>]{0,200}>")
+_MOST_READ = 20_000
 _SPACE = re.compile(r"\s+")
+_WEEKDAY = re.compile(r"(?i)\b(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:days?)?\b")
 _DAY_OR_TIME = re.compile(
     r"(?i)\b(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:days?)?|daily|weekdays?|weekends?|weekly|monthly)\b"
     r"|\d\s*(?:a\.?m|p\.?m)\b|\d:\d\d"
 )
-_TOO_LONG = 600
+_TOO_LONG = 1000
 
 
 def input_text(prompt: object) -> str | None:
@@ -50,6 +54,7 @@ class Source:
 
     def key(self, scraper: str, content_hash: str | None, job_id: str) -> str:
         """What the job is an answer about, as the text of an id."""
+        parts: tuple[str, ...]
         if identifier := first(self.record, ID_NAMES):
             parts = ("id", identifier)
         elif name := first(self.record, NAME_NAMES):
@@ -63,24 +68,41 @@ class Source:
 
     @cached_property
     def _place(self) -> Node:
-        inner = next((self.record[name] for name in ADDRESS_NAMES if isinstance(self.record.get(name), dict)), {})
+        inner: Node = next((self.record[name] for name in ADDRESS_NAMES if isinstance(self.record.get(name), dict)), {})
         return {**self.record, **inner}
 
     def _address(self) -> str | None:
         return first(self._place, ADDRESS_NAMES) or first(self._place, ("address_1",))
 
+    def coordinates_at(self, street: str) -> list[Coordinate]:
+        """The coordinates that it gives for a street, as that counts in keys."""
+        return self._by_street.get(street, []) if street else []
+
     @cached_property
     def coordinates(self) -> list[Coordinate]:
         """The distinct coordinates that it gives, in degrees."""
         found: list[Coordinate] = []
+        for _, point in self._points:
+            if not any(close(point, other) for other in found[:50]):
+                found.append(point)
+        return found
+
+    @cached_property
+    def _points(self) -> list[tuple[Node, Coordinate]]:
+        found = []
         for node in _objects(self.record, 0):
             latitude = next((node[name] for name in LATITUDES if name in node), None)
             longitude = next((node[name] for name in LONGITUDES if name in node), None)
-            if latitude is None or longitude is None:
-                continue
-            point = from_pair(latitude, longitude)
-            if point and not any(close(point, other) for other in found[:50]):
-                found.append(point)
+            if latitude is not None and longitude is not None and (point := from_pair(latitude, longitude)):
+                found.append((node, point))
+        return found
+
+    @cached_property
+    def _by_street(self) -> dict[str, list[Coordinate]]:
+        found: dict[str, list[Coordinate]] = {}
+        for node, point in self._points:
+            if street := first(node, ADDRESS_NAMES):
+                found.setdefault(norm_address(street), []).append(point)
         return found
 
     @cached_property
@@ -93,6 +115,11 @@ class Source:
             said += [told for told in prose if _DAY_OR_TIME.search(told)]
         joined = "; ".join(dict.fromkeys(said))
         return (joined if len(joined) <= _TOO_LONG else joined[: _TOO_LONG - 1] + "\u2026") or None
+
+    @cached_property
+    def names_a_weekday(self) -> bool:
+        """Whether what it says about hours names a day of the week."""
+        return bool(self.hours_text and _WEEKDAY.search(self.hours_text))
 
     @property
     def _has_events(self) -> bool:
@@ -124,7 +151,7 @@ def _told(value: Any) -> str | None:
     said = text(value)
     if said is None:
         return None
-    return _SPACE.sub(" ", _TAG.sub(" ", said)).strip() or None
+    return _SPACE.sub(" ", _TAG.sub(" ", html.unescape(said[:_MOST_READ])).replace("\\n", ", ")).strip() or None
 
 
 def _event(event: Any) -> str | None:
@@ -136,7 +163,7 @@ def _event(event: Any) -> str | None:
     for each in dates if isinstance(dates, list) else []:
         if isinstance(each, dict) and (on := text(each.get("date"))):
             window = f"{text(each.get('start_time')) or '?'} to {text(each.get('end_time')) or '?'}"
-            times.setdefault(window, []).append(on)
+            times.setdefault(window, []).append(f"{on} ({weekday(known)})" if (known := day(on)) else on)
     said = [f"{window} on {', '.join(sorted(set(on)))}" for window, on in sorted(times.items())]
     details = _told(event.get("event_details"))
     if details and (said or _DAY_OR_TIME.search(details)):

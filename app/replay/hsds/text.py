@@ -12,7 +12,8 @@ from typing import Any
 
 PLACEHOLDERS = frozenset(
     {
-        "", "-", "--", "---", ".", "?", "n/a", "na", "n.a.", "n\\a", "nil", "none", "null", "undefined", "unknown", "unspecified",
+        "", "-", "--", "---", ".", "?", "n/a", "na", "n.a.", "n\\a", "nil", "none", "null", "undefined", "unknown",
+        "unspecified",
         "not provided", "not specified", "not available", "not applicable", "not listed", "not stated", "not given",
         "not known", "no information", "no data", "information not available", "tbd", "tba", "to be determined",
         "to be announced", "string", "text", "empty", "{}", "[]", "nan", "missing", "not found", "none provided",
@@ -29,16 +30,17 @@ _NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,30})?")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 _MANY_DIGITS = 40
+_LONGEST_ADDRESS = 600
+"""Characters of a mail or web address; the patterns take time that grows with the square of it."""
 
 
 def text(value: object) -> str | None:
     """A text without what no database stores, or None for a placeholder and for what is no text."""
     if not isinstance(value, str):
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        digits = plain_number(value) if isinstance(value, int | float | Decimal) else None
+        if digits is None or isinstance(value, bool):
             return None
-        value = plain_number(value)
-        if value is None:
-            return None
+        value = digits
     if not value.isascii():
         value = unicodedata.normalize("NFC", _NEVER_STORED.sub("", value))
     elif "\x00" in value:
@@ -91,14 +93,14 @@ def whole(value: object, least: int, most: int) -> int | None:
 
 def email(value: object) -> str | None:
     """A mail address: needs an @ with something on either side."""
-    found = _EMAIL.search(said) if (said := text(value)) else None
+    found = _EMAIL.search(said) if (said := text(value)) and "@" in said and len(said) <= _LONGEST_ADDRESS else None
     return found.group().rstrip(".") if found else None
 
 
 def website(value: object) -> str | None:
     """A web address with its scheme; what has none gets https."""
     said = text(value)
-    if said is None or not _WEBSITE.fullmatch(said):
+    if said is None or len(said) > _LONGEST_ADDRESS or not _WEBSITE.fullmatch(said):
         return None
     return said if said.lower().startswith(("http://", "https://")) else f"https://{said}"
 
