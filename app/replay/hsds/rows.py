@@ -9,11 +9,7 @@ from typing import Any
 from uuid import UUID
 
 Value = str | int | Decimal | bool
-<<<<<<< HEAD
 """What a field holds: times as ``HH:MM:SS``, dates as ``YYYY-MM-DD``, ids as UUID text; never None or an empty text."""
-=======
-"""What a field holds: times as ``HH:MM:SS``, dates as ``YYYY-MM-DD``, ids as UUID text. Never None or an empty text."""
->>>>>>> w5m
 
 
 @dataclass(frozen=True, slots=True)
