@@ -71,7 +71,9 @@ def many(count: int, seed: int = 7) -> list[dict[str, Any]]:
         if chance.random() < 0.5:
             answer["website"] = f"https://p{source}.example/{chance.randrange(3)}"
         if chance.random() < 0.3:
-            answer["locations"] = [{"name": "Annex", "address": {"address_1": "2 Oak Ave", "city": chance.choice(CITIES)}}]
+            answer["locations"] = [
+                {"name": "Annex", "address": {"address_1": "2 Oak Ave", "city": chance.choice(CITIES)}}
+            ]
         made.append(
             recording(
                 f"job-{number:04}",
