@@ -48,7 +48,7 @@ def digest_of(url: str) -> str:
 def query(url: str, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """What a statement returns."""
     with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]
+        cursor = connection.execute(statement, parameters)
         return list(cursor.fetchall()) if cursor.description else []
 
 

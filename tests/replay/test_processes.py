@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ def start(url: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def run(url: str | None, *arguments: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+def run(
+    url: str | None, *arguments: object, code: int = 0, output_dir: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """A replay to its end."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=ROOT,
-        env=environment(url, **more),
+        env=environment(url, **({"OUTPUT_DIR": str(output_dir)} if output_dir else {})),
         capture_output=True,
         text=True,
         check=False,
@@ -97,6 +100,11 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
+def reached(replaying: subprocess.Popen[str], url: str, goal: int) -> bool:
+    """Whether a replay has entered so many recordings, or ended."""
+    return replaying.poll() is not None or (bool(family(replaying)) and entered(url) >= goal)
+
+
 def test_killed_at_any_moment_and_run_again_it_ends_in_the_same_rows(
     archive: Path, whole: str, database_url: str, in_full: bool
 ) -> None:
@@ -107,12 +115,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_in_the_same_rows(
             empty(database_url)
         begun, more = entered(database_url), chance.choice((0, 1, 300))
         with killed_at_the_end(start(database_url, "--directory", archive)) as replaying:
-            eventually(
-                lambda replaying=replaying, goal=begun + more: (
-                    replaying.poll() is not None or (family(replaying) and entered(database_url) >= goal)
-                ),
-                60,
-            )
+            eventually(partial(reached, replaying, database_url, begun + more), 60)
             workers = family(replaying)
             wanted -= replaying.poll() is None
             replaying.kill()
@@ -255,10 +258,9 @@ def test_the_output_dir_is_replayed_by_name_and_a_selection_of_it(tmp_path: Path
                 tmp_path,
                 recording(job_id, scraper=scraper, source=job_id, created_at=f"2025-08-0{number + 1} 00:00:00"),
             )
-    where = {"OUTPUT_DIR": str(tmp_path)}
     chosen = ["--use-default-output-dir", "--since", "2025-08-02", "--scraper", "sf", "--limit", "1", "--verbose"]
-    assert "accepted: daily/2025-08-02/scrapers/sf/sf-1.json" in run(database_url, *chosen, **where).stdout
-    run(database_url, "--use-default-output-dir", "--pattern", "*-2.json", **where)
+    assert "accepted: daily/2025-08-02/scrapers/sf/sf-1.json" in run(database_url, *chosen, output_dir=tmp_path).stdout
+    run(database_url, "--use-default-output-dir", "--pattern", "*-2.json", output_dir=tmp_path)
     run(database_url, "--file", tmp_path / "daily/2025-08-01/scrapers/nyc/nyc-0.json")
     assert query(database_url, "SELECT job_id FROM replay_record ORDER BY 1") == [
         ("nyc-0",),
