@@ -131,7 +131,7 @@ def _same(mentions: list[Mention]) -> Iterable[list[int]]:
 
 
 def _by_area(found: list[tuple[int, tuple[str, ...]]]) -> Iterable[list[int]]:
-    """One street in one ZIP code is one place; so is one whose code some mentions leave out, if there is but one code."""
+    """One street in one ZIP code is one place; so it is where some mentions leave out the only code."""
     codes = {area for _, area in found if len(area) == 1}
     if len(codes) <= 1:
         yield [index for index, _ in found]
