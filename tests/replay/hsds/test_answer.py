@@ -73,6 +73,15 @@ def test_a_bracket_too_many_is_dropped() -> None:
     assert json.loads(balance('{"a": [1]], "b": 2}')) == {"a": [1], "b": 2}
 
 
+def test_a_bracket_of_the_wrong_kind_is_the_right_one() -> None:
+    assert json.loads(balance('{"a": {"b": [1] ], "c": 2}')) == {"a": {"b": [1]}, "c": 2}
+
+
+def test_parts_that_unclosed_brackets_swallowed_come_out_again() -> None:
+    text = '{"name": "A", "organization_identifiers": [{"identifier": "7", "locations": [{"name": "Hall"}]}'
+    assert read_answer(text)[0]["locations"] == [{"name": "Hall"}]
+
+
 def test_brackets_in_texts_are_text() -> None:
     assert json.loads(balance(r'{"a": "[{\"", "b": [1}')) == {"a": '[{"', "b": [1]}
 
