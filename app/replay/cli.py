@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.replay import enqueue, view
+from app.replay import view
 from app.replay.database import Database, place_of
 from app.replay.digest import digest
+from app.replay.enqueue import RunInterruptedError
 from app.replay.plan import Plan, Selection, directory_plan, file_plan, output_dir_plan
+from app.replay.queue_cli import queue_target, replay_to_queue
 from app.replay.run import Report, replay
 from app.replay.workers import Chunk
 from app.service.command import run_command
@@ -105,19 +106,25 @@ def replay_command(
         with Database(require_database_url(settings)) as database:
             print(json.dumps(digest(database), indent=2))
         return 0
+    target = queue_target(to_queue, function, rate=rate, resume=resume, restart=restart, force=force)
     selection = Selection(since, until, frozenset(scrapers or ()), pattern, limit)
     plan = _plan(settings, selection, use_default_output_dir, file, directory)
     silent = quiet or as_json
-    if to_queue is None:
-        if unusable := [n for n, v in (("--function", function), ("--rate", rate), ("--resume", resume)) if v]:
-            raise UsageError(f"{unusable[0]} goes with --to-queue")
+    if target is None:
         return _to_database(plan, settings, workers, dry_run=dry_run, verbose=verbose, silent=silent, as_json=as_json)
-    if function is None:
-        raise UsageError("--to-queue needs --function", hint="the dotted name of what its jobs call")
-    target = enqueue.Target(to_queue, function, to_recorders=force)
-    return _to_queue(
-        plan, settings, target, rate, dry_run=dry_run, resume=resume, restart=restart, silent=silent, as_json=as_json
-    )
+    with Progress("enqueuing", silent=silent) as progress:
+        progress.expect(plan.count())
+        return replay_to_queue(
+            plan,
+            require_redis_url(settings),
+            target,
+            rate=rate,
+            dry_run=dry_run,
+            resume=resume,
+            restart=restart,
+            as_json=as_json,
+            advance=lambda _: progress.advance(),
+        )
 
 
 def _plan(
@@ -165,45 +172,13 @@ def _to_database(
             )
         except KeyboardInterrupt:
             kept = "nothing was changed" if dry_run else f"{report.found:,} of {total:,} files are done"
-            raise enqueue.RunInterruptedError(f"interrupted; {kept}", hint="run it again to go on") from None
+            raise RunInterruptedError(f"interrupted; {kept}", hint="run it again to go on") from None
     if as_json:
         print(view.report_document(report, place_of(url), dry_run=dry_run))
     elif not silent:
         for line in view.report_lines(report, dry_run=dry_run):
             print(line)
     return 1 if report.damaged or report.loaded.refused else 0
-
-
-def _to_queue(
-    plan: Plan,
-    settings: Settings,
-    target: enqueue.Target,
-    rate: float | None,
-    *,
-    dry_run: bool,
-    resume: bool,
-    restart: bool,
-    silent: bool,
-    as_json: bool,
-) -> int:
-    with enqueue.connect(require_redis_url(settings)) as connection, Progress("enqueuing", silent=silent) as progress:
-        progress.expect(plan.count())
-        report = enqueue.enqueue_recordings(
-            plan,
-            connection,
-            target,
-            rate=rate,
-            dry_run=dry_run,
-            resume=resume,
-            restart=restart,
-            advance=lambda _: progress.advance(),
-        )
-    if as_json:
-        print(json.dumps(asdict(report), indent=2))
-    elif not silent:
-        for line in view.enqueue_lines(report, target.queue, dry_run=dry_run):
-            print(line)
-    return 1 if report.refused else 0
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.replay.enqueue import EnqueueReport
 from app.replay.run import Report
 from app.replay.workers import Chunk
 
@@ -103,14 +102,3 @@ def report_document(report: Report, database: str, *, dry_run: bool) -> str:
         "seconds": round(report.seconds, 3),
     }
     return json.dumps(document, indent=2)
-
-
-def enqueue_lines(report: EnqueueReport, queue: str, *, dry_run: bool) -> Iterator[str]:
-    """The report of recordings put back into a queue."""
-    if report.finished_before:
-        yield f"nothing to do: that run had finished at {report.finished_before}; --restart begins again"
-        return
-    would = "would be " if dry_run else ""
-    before = f", {report.enqueued_before:,} before" if report.enqueued_before else ""
-    yield f"{report.enqueued:,} recordings {would}enqueued to {queue}{before}"
-    yield from (f"  {count:>9,}  not: {printable(reason)}" for reason, count in report.refused.most_common())

@@ -122,11 +122,12 @@ def address_of(node: Any) -> Address | None:
 
 
 def addresses_of(node: Node) -> list[Address]:
-    """The addresses of a place: those under their own names, or the one that stands flat in it."""
-    found = [address for part in items(node, ADDRESSES) if (address := address_of(part))]
+    """The addresses of a place: the objects under their own names, or the one that stands flat in it, or its texts."""
+    given = items(node, ADDRESSES)
+    found = [address for part in given if isinstance(part, dict) and (address := address_of(part))]
     if not found and (flat := flat_address(node)):
         found.append(flat)
-    return found
+    return found or [address for part in given if isinstance(part, str) and (address := address_of(part))]
 
 
 def flat_address(node: Node) -> Address | None:

@@ -10,6 +10,8 @@ from typing import Any
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _PAIRS = {"{": "}", "[": "]"}
 _LONGEST_INT = 400
+_NEVER_PARENTS = ("organization_identifiers", "attributes", "metadata", "fundings")
+_NEVER_CHILDREN = frozenset({"locations", "services", "programs", "contacts", "phones", "schedules"})
 ENVELOPE_TEXT = ("text", "content")
 """Where the object that a language model's client gives keeps the answer."""
 
@@ -55,20 +57,32 @@ def _read_text(text: str) -> tuple[Any, str]:
             return found, mode
     if start < 0:
         raise NotAnAnswerError
-    return read_json(balance(text[start:])), "balanced"
+    return _hoisted(read_json(balance(text[start:]))), "balanced"
+
+
+def _hoisted(answer: Any) -> Any:
+    """Take an organisation's parts out of the objects that they are in only because those were never closed."""
+    if isinstance(answer, dict):
+        lists = [answer[name] for name in _NEVER_PARENTS if isinstance(answer.get(name), list)]
+        for part in [part for found in lists for part in found if isinstance(part, dict)]:
+            for name in _NEVER_CHILDREN.intersection(part):
+                answer.setdefault(name, part[name])
+    return answer
 
 
 def balance(text: str) -> str:
     """A text with its brackets put right, up to the end of its first value.
 
-    A bracket that closes what isn't open last is either one too many, and dropped, or shows that those opened since
-    were never closed, and closes them too. What is still open at the end is closed.
+    A bracket that closes what isn't open last shows that those opened since were never closed, and closes them too. One
+    whose kind isn't open at all is taken for the other kind, unless that would end the whole value: then it is one too
+    many, and dropped. What is still open at the end is closed.
     """
     kept: list[str] = []
     opened: list[str] = []
     count = {"}": 0, "]": 0}
     in_string = escaped = False
-    for character in text:
+    for read in text:
+        character = read
         if in_string:
             in_string = escaped or character != '"'
             escaped = character == "\\" and not escaped
@@ -79,7 +93,9 @@ def balance(text: str) -> str:
             count[opened[-1]] += 1
         elif character in "}]":
             if not count[character]:
-                continue
+                if len(opened) == 1:
+                    continue
+                character = opened[-1]
             while (expected := opened.pop()) != character:
                 count[expected] -= 1
                 kept.append(expected)

@@ -46,6 +46,8 @@ def _clock(said: str) -> str | None:
     if not found or not (found[2] or found[4]):
         return None
     hour, minute, second = int(found[1]), int(found[2] or 0), int(found[3] or 0)
+    if found[4] and found[4] in "aA" and hour > 12:
+        return None
     if found[4] and hour <= 12:
         hour = hour % 12 + (12 if found[4] in "pP" else 0)
     if (hour, minute, second) == (24, 0, 0):

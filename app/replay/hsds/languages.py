@@ -13,7 +13,8 @@ from app.replay.hsds.text import first, text
 CODES = {
     "albanian": "sq", "amharic": "am", "american sign language": "ase", "arabic": "ar", "armenian": "hy",
     "asl": "ase", "bengali": "bn", "bosnian": "bs", "burmese": "my", "cantonese": "yue", "cape verdean creole": "kea",
-    "chinese": "zh", "creole": "ht", "dari": "prs", "english": "en", "farsi": "fa", "filipino": "fil", "french": "fr", "german": "de",
+    "chinese": "zh", "creole": "ht", "dari": "prs", "english": "en", "farsi": "fa", "filipino": "fil", "french": "fr",
+    "german": "de",
     "greek": "el", "gujarati": "gu", "haitian": "ht", "haitian creole": "ht", "hebrew": "he", "hindi": "hi",
     "hmong": "hmn", "igbo": "ig", "ilocano": "ilo", "italian": "it", "japanese": "ja", "karen": "kar", "khmer": "km",
     "kinyarwanda": "rw", "korean": "ko", "lao": "lo", "mandarin": "cmn", "mandarin chinese": "cmn", "marshallese": "mh",

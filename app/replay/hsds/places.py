@@ -131,7 +131,7 @@ def _same(mentions: list[Mention]) -> Iterable[list[int]]:
 
 
 def _by_area(found: list[tuple[int, tuple[str, ...]]]) -> Iterable[list[int]]:
-    """One street in one ZIP code is one place; so is one whose code some mentions leave out, if there is but one code."""
+    """One street in one ZIP code is one place; so it is where some mentions leave out the only code."""
     codes = {area for _, area in found if len(area) == 1}
     if len(codes) <= 1:
         yield [index for index, _ in found]
@@ -182,13 +182,18 @@ def _unread_point(node: Node) -> Node:
 
 
 def location_id(organization: UUID, place: Place, point: Coordinate | None) -> UUID | None:
-    """The id of a place: by its street, else its coordinate, else its name; None if it has none of these."""
+    """The id of a place: by its street, else its coordinate, else its name; None if it is known by nothing at all.
+
+    A town without a name to it is a place too: the one that its organisation has.
+    """
     for address in place.addresses:
         if address.street:
             return row_id("location", str(organization), "address", address.street, *address.area)
     if point:
         return row_id("location", str(organization), "point", *rounded(point))
-    return row_id("location", str(organization), "name", norm(place.name)) if place.name else None
+    if not place.name and not place.addresses:
+        return None
+    return row_id("location", str(organization), "name", norm(place.name or ""))
 
 
 def add_place(sheet: Sheet, key: UUID, organization: UUID, place: Place, point: Coordinate | None) -> None:

@@ -96,8 +96,8 @@ def _in_object(node: Node, above: Window, depth: int) -> Iterator[Window]:
     opens, closes = _time(node, OPENS), _time(node, CLOSES)
     if opens or closes:
         found = True
-        for on in dated or [None]:
-            yield replace(here, opens_at=opens, closes_at=closes, on=on or here.on)
+        open_then = replace(here, opens_at=opens, closes_at=closes)
+        yield from [replace(open_then, on=on) for on in dated] or [open_then]
     elif len(dated) == 1:
         here = replace(here, on=dated[0])
     for name, part in node.items():
