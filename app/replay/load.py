@@ -129,13 +129,12 @@ class Loader:
         stored = {file for (file,) in self._database.run("stored_results", {"files": [one.sha256 for one in new]})}
         now = b"\t" + self._replayed_at.isoformat().encode()
         for table, columns in COLUMNS.items():
-            lines = [
-                line + now if table == "replay_record" else line
+            content = [
+                lines + now if table == "replay_record" else lines
                 for one in new
-                if table != "job_result" or one.sha256 not in stored
-                for line in one.lines.get(table, ())
+                if (lines := one.lines.get(table)) and (table != "job_result" or one.sha256 not in stored)
             ]
-            self._database.copy(table, columns, lines)
+            self._database.copy(table, columns, content)
         loaded.accepted = sum(one.reason is None for one in new)
         loaded.rejected = Counter(one.reason for one in new if one.reason is not None)
         self._database.run("touch", {"files": [one.sha256 for one in new]})

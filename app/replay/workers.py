@@ -103,7 +103,7 @@ def read_chunk(items: Sequence[Item], ledger: Database) -> Chunk:
     known = _known(ledger, [digest for digest, _, _ in contents])
     for digest, path, content in contents:
         if digest not in known:
-            chunk.prepared.append(prepare(content, path))
+            chunk.prepared.append(prepare(content, path, digest))
             continue
         outcome, reason, last_path = known[digest]
         chunk.known.append(Known(outcome, reason, path))
