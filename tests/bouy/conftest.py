@@ -68,9 +68,10 @@ class Bench:
             given = ["--state", str(self.state), *arguments]
             process = start_forked(_bouy, given, {**self.environ, **variables}, stdout=stdout, stderr=stderr)
             process.join(90)
+            ended_with = process.exitcode
             process.kill()
-            done = subprocess.CompletedProcess(given, process.exitcode, stdout.read_text(), stderr.read_text())
-            process.close()
+            assert ended_with is not None, "it didn't end"
+            done = subprocess.CompletedProcess(given, ended_with, stdout.read_text(), stderr.read_text())
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
