@@ -45,7 +45,7 @@ def bench(
         Path | None, typer.Option("--from", metavar="DIR", help="Record these results instead of made-up ones.")
     ] = None,
     replay: Annotated[
-        bool, typer.Option("--replay", help="Measure replay into a PostgreSQL of its own instead.")
+        bool, typer.Option("--replay", help="Measure replay into a PostgreSQL of its own, instead.")
     ] = False,
     files: Annotated[
         int | None, typer.Option("--files", metavar="N", min=1, help="With --replay: so many recordings.")
