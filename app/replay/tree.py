@@ -153,7 +153,7 @@ class Tree:
 
     def _refuse_link_to_folder(self, path: str) -> None:
         full = self._full(path)
-        if os.path.basename(path) != _LATEST and os.path.isdir(full):  # a day has a folder of its own beside `latest`
+        if os.path.isdir(full):
             self._refuse(_link(full))
 
     def _entries(self, folder: str) -> Iterator[tuple[str, _Kind]]:

@@ -31,6 +31,7 @@ from app.replay.enqueue import (
 )
 from app.replay.plan import Found, Item, Plan, Refused, Selection, directory_plan
 from app.store.errors import ServiceUnavailableError, UsageError
+from tests.faults.proxy import Fault, Proxy, Where
 from tests.faults.servers import redis_of_our_own
 from tests.recording import killed_at_the_end
 from tests.replay.conftest import put
@@ -84,7 +85,7 @@ def test_a_stock_worker_calls_the_function_with_each_recordings_data(
     connection: Redis, real_day: Path, tmp_path: Path
 ) -> None:
     put(tmp_path, "2025-01-01/scrapers/a/small.json")
-    big = {"job_id": "big", "number": 2**80, "text": "\ud800", "nothing": None, "list": [1.0, {"a": "b"}]}
+    big = {"job_id": "big", "number": 2**80 + 1, "text": "\ud800", "nothing": None, "list": [1.0, {"a": "b"}]}
     (tmp_path / "2025-01-01/scrapers/a/big.json").write_text(json.dumps(big))
     first = sorted(real_day.rglob("scrapers/*/*.json"))[0]
     (tmp_path / "2025-01-02").mkdir()
@@ -301,6 +302,22 @@ def test_redis_that_goes_away_ends_it_with_3_and_when_it_is_back_the_run_goes_on
             server.start()
             assert enqueue_recordings(plan_of(many), connection, TARGET, resume=True).enqueued == 250
             assert job_ids(connection) == IN_ORDER
+
+
+@pytest.mark.parametrize("where", [Where.BEFORE, Where.IN_REQUEST, Where.AFTER, Where.IN_REPLY])
+def test_a_connection_that_breaks_around_a_transaction_leaves_no_doubt_for_the_run_that_goes_on(
+    redis_url: str, connection: Redis, many: Path, where: Where
+) -> None:
+    with Proxy(int(redis_url.rpartition(":")[2].partition("/")[0])) as proxy, connect(proxy.url) as cut:
+        proxy.fault = Fault(where, nth=2, matches=lambda name: name.startswith("MULTI"))
+        with pytest.raises(ServiceUnavailableError, match="at least 100 jobs"):
+            enqueue_recordings(plan_of(many), cut, TARGET)
+        assert proxy.fault.struck.is_set()
+        proxy.fault = None
+        report = enqueue_recordings(plan_of(many), cut, TARGET, resume=True)
+    done = where in (Where.AFTER, Where.IN_REPLY)
+    assert report.enqueued_before == (200 if done else 100)
+    assert job_ids(connection) == IN_ORDER
 
 
 def test_redis_that_is_full_ends_it_with_3_and_with_room_the_run_goes_on(

@@ -33,7 +33,7 @@ def recorded(tmp_path: Path) -> Path:
             result("p", job=job("2025-08-02", None)),
             result("old", job=job("2025-07-31", "nyc_efap_programs")),
             result("old", job=job("2025-07-31", "nyc_efap_programs"), result={"text": "another"}),
-            result("big", job=job("2025-08-03", "zoo"), number=2**80),
+            result("big", job=job("2025-08-03", "zoo"), number=2**80 + 1),
         ):
             writer.commit([writer.stage(data)])
     return tmp_path
@@ -54,7 +54,7 @@ def test_recordings_come_by_date_scraper_and_name_without_older_versions(recorde
     ]
     (zoo,) = recordings(recorded, scrapers={"zoo"})
     assert zoo.data is not None
-    assert zoo.data["number"] == 2**80
+    assert zoo.data["number"] == 2**80 + 1
     assert zoo.path == f"{recorded}/daily/2025-08-03/scrapers/zoo/big.json"
 
 

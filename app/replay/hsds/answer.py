@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_START = re.compile(r"\{|\[\s*\{")
 _PAIRS = {"{": "}", "[": "]"}
 _LONGEST_INT = 400
 _NEVER_PARENTS = ("organization_identifiers", "attributes", "metadata", "fundings")
@@ -44,20 +45,18 @@ def read_json(text: str) -> Any:
 
 def _read_text(text: str) -> tuple[Any, str]:
     fenced = _FENCE.search(text)
-    start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
-    candidates = [(text, "as_is")]
-    if fenced:
-        candidates.append((fenced.group(1).strip(), "fenced"))
-    for candidate, mode in candidates:
+    block = fenced.group(1).strip() if fenced else text
+    for candidate, mode in ((text, "as_is"), (block, "fenced")):
         try:
             found = read_json(candidate)
         except NotAnAnswerError:
             continue
         if isinstance(found, dict | list):
             return found, mode
-    if start < 0:
+    start = _START.search(block)
+    if start is None:
         raise NotAnAnswerError
-    return _hoisted(read_json(balance(text[start:]))), "balanced"
+    return _hoisted(read_json(balance(block[start.start() :]))), "balanced"
 
 
 def _hoisted(answer: Any) -> Any:
@@ -75,7 +74,7 @@ def balance(text: str) -> str:
 
     A bracket that closes what isn't open last shows that those opened since were never closed, and closes them too. One
     whose kind isn't open at all is taken for the other kind, unless that would end the whole value: then it is one too
-    many, and dropped. What is still open at the end is closed.
+    many, and dropped. What is still open at the end is closed. A comma before what closes is dropped.
     """
     kept: list[str] = []
     opened: list[str] = []
@@ -96,6 +95,7 @@ def balance(text: str) -> str:
                 if len(opened) == 1:
                     continue
                 character = opened[-1]
+            _drop_comma(kept)
             while (expected := opened.pop()) != character:
                 count[expected] -= 1
                 kept.append(expected)
@@ -105,7 +105,16 @@ def balance(text: str) -> str:
             break
     if in_string:
         kept.append('"')
+    _drop_comma(kept)
     return "".join(kept) + "".join(reversed(opened))
+
+
+def _drop_comma(kept: list[str]) -> None:
+    last = len(kept) - 1
+    while last > 0 and kept[last].isspace():
+        last -= 1
+    if kept and kept[last] == ",":
+        del kept[last:]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ LONGITUDES = ("longitude", "Longitude", "lng", "lon", "long", "Lng", "Lon")
 
 _MARKER = "Input Data:\n"
 _MAX_DEPTH = 8
+_MOST_COORDINATES = 200
 _TAG = re.compile(r"<[^>]{0,200}>")
 _MOST_READ = 20_000
 _SPACE = re.compile(r"\s+")
@@ -83,7 +84,7 @@ class Source:
         """The distinct coordinates that it gives, in degrees."""
         found: list[Coordinate] = []
         for _, point in self._points:
-            if not any(close(point, other) for other in found[:50]):
+            if len(found) < _MOST_COORDINATES and not any(close(point, other) for other in found):
                 found.append(point)
         return found
 

@@ -15,8 +15,8 @@ from tests.replay.hsds.validity import COLUMNS, assert_valid
 
 OTHER_NAMES = """
     id name addresss addresses address locations location services service programs program phones phone number contacts
-    schedules schedule hours times languages service_at_locations organization organizations schema data coordinates events
-    date dates rrule start_time monday service_areas required_documents urls fundings organization_identifiers
+    schedules schedule hours times languages service_at_locations organization organizations schema data coordinates
+    events date dates rrule start_time monday service_areas required_documents urls fundings organization_identifiers
     accessibilitys week_of_month
 """
 NAMES = sorted({name for columns in (*COLUMNS.values(), OTHER_NAMES) for name in columns.split()})
@@ -80,13 +80,14 @@ def test_any_parts_make_rows_that_a_database_takes(places: Any, services: Any, s
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_may_hold_anything(name: str) -> None:
-    for value in (*ODD, 7, -1.5, True, None, [], {}, [[]], [{}], [None, 7, "x", []], {"x": {"y": 1}}, 10**40):
+    values: list[Any] = [*ODD, 7, -1.5, True, None, [], {}, [[]], [{}], [None, 7, "x", []], {"x": {"y": 1}}, 10**40]
+    for value in values:
         for place in ({name: value}, {"name": "Hall", name: value, "schedules": [{name: value, "opens_at": "09:00"}]}):
             assert_valid(map_recording(recording({**PANTRY, "locations": [place], "services": [place], name: value})))
 
 
-def deep(depth: int, part: str) -> Any:
-    value: Any = {"opens_at": "09:00"}
+def deep(depth: int, part: str) -> dict[str, Any]:
+    value: dict[str, Any] = {"opens_at": "09:00"}
     for _ in range(depth):
         value = {part: value}
     return value

@@ -103,10 +103,10 @@ def assert_field(table: str, name: str, value: Value) -> None:
         UUID(str(value))
     elif name in NUMBERS:
         assert isinstance(value, int | Decimal), name
-        assert abs(value) < 10**9
-        assert len(str(value)) < 40
-        assert name != "latitude" or abs(value) <= 90
-        assert name != "longitude" or abs(value) <= 180
+        number = Decimal(value)
+        assert number.is_finite()
+        assert len(str(number)) < 40
+        assert abs(number) <= {"latitude": 90, "longitude": 180}.get(name, 10**9)
     else:
         assert isinstance(value, str)
         assert not UNSTORABLE.search(value)

@@ -88,3 +88,5 @@ CREATE INDEX ON quarantine (reason);
 
 -- Of several recordings that speak of one row, the later one's fields come over the earlier one's.
 CREATE AGGREGATE fields_in_order (jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
+
+COMMENT ON TABLE replay_migration IS 'The steps by which this schema was made';
