@@ -30,7 +30,7 @@ from bench import ticks
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
-_OURS = ("REDIS_URL", "OUTPUT_DIR", "ARCHIVE_DIR", "LOG_", "RECORDER_", "RQ_", "PYTHON")
+_OURS = ("REDIS_URL", "DATABASE_URL", "PG", "OUTPUT_DIR", "ARCHIVE_DIR", "LOG_", "RECORDER_", "RQ_", "PYTHON")
 """Variables of the caller's that would change what is measured."""
 
 _REMOVED = "removed"
@@ -91,6 +91,14 @@ class Worker:
         """The most memory that one of its living processes ever had; 0 where the system doesn't say."""
         return max((_peak_bytes(process.pid) for process in self._tree()), default=0)
 
+    def together_bytes(self) -> int:
+        """What all its living processes have in memory, with what they share counted once."""
+        total = 0
+        for process in self._tree():
+            with suppress(psutil.Error):
+                total += process.memory_full_info().pss
+        return total
+
     def terminate(self) -> None:
         """Ask it to end."""
         if not self.ended:
@@ -100,6 +108,16 @@ class Worker:
     def ended(self) -> bool:
         """Whether it has ended."""
         return self._popen.poll() is not None
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it has ended, but no longer than that."""
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout_s)
+
+    @property
+    def exit_code(self) -> int:
+        """What it ended with."""
+        return self._popen.wait()
 
     def kill(self) -> None:
         """Kill what is left of it."""
@@ -122,7 +140,7 @@ class Lab:
         self._environ = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
         self._made = 0
         self._workers: list[Worker] = []
-        port = _free_port()
+        port = free_port()
         self.url = f"redis://127.0.0.1:{port}/0"
         self._redis = self._start_redis(port)
         self.connection = Redis.from_url(self.url, retry=Retry(ConstantBackoff(0.05), 100))
@@ -150,10 +168,11 @@ class Lab:
         """The file of `ticks` of those who write to a folder."""
         return output_dir.with_suffix(".ticks")
 
-    def start(self, command: Sequence[str], output_dir: Path) -> Worker:
-        """Start a worker that writes to a folder."""
+    def start(self, command: Sequence[str], output_dir: Path, **variables: str) -> Worker:
+        """Start a worker that writes to a folder, with more variables in its environment."""
         self._made += 1
-        worker = Worker(command, self.environ(output_dir), self.folder / f"{self._made:03}.log")
+        environ = self.environ(output_dir) | variables
+        worker = Worker(command, environ, self.folder / f"{self._made:03}.log")
         self._workers.append(worker)
         return worker
 
@@ -227,7 +246,8 @@ def _warn_of_removed(marker: Path, say: Callable[[str], None]) -> None:
             say(f"a run's files were removed {age:.0f} s ago: for some minutes ext4 may create files far more slowly")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
