@@ -30,6 +30,9 @@ WHERE table_schema = current_schema() AND table_name = %(table)s ORDER BY ordina
 -- What the ledger says of these files, so far as it was written by the present rules.
 SELECT sha256, outcome, reason, path, mapping_version FROM replay_record WHERE sha256 = ANY(%(files)s)
 
+-- name: stored_formats
+SELECT sha256 FROM job_format WHERE sha256 = ANY(%(hashes)s)
+
 -- name: add_formats
 INSERT INTO job_format (sha256, schema)
 SELECT * FROM unnest(%(hashes)s::bytea[], %(schemas)s::jsonb[]) ON CONFLICT DO NOTHING
