@@ -13,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from hashlib import sha256
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import cast
 
@@ -63,14 +64,24 @@ def archive_path(path: str) -> str:
 def chunks_of(items: Iterable[Item], url: str, workers: int) -> Iterator[Chunk]:
     """The files of a plan, read and mapped. With one worker in this process, else in as many others.
 
-    Raises what `Database` does when a worker can't reach the database.
+    These begin to start at once. Iterating raises what `Database` does when a worker can't reach the database.
     """
     if workers == 1:
-        with Database(url) as ledger:
-            yield from (read_chunk(chunk, ledger) for chunk in _in_chunks(items))
-        return
+        return _mapped_here(items, url)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    forkserver.ensure_running()
+    return _mapped_by_others(items, url, workers, context)
+
+
+def _mapped_here(items: Iterable[Item], url: str) -> Iterator[Chunk]:
+    with Database(url) as ledger:
+        yield from (read_chunk(chunk, ledger) for chunk in _in_chunks(items))
+
+
+def _mapped_by_others(
+    items: Iterable[Item], url: str, workers: int, context: multiprocessing.context.ForkServerContext
+) -> Iterator[Chunk]:
     with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(url,)) as pool:
         running: deque[Future[Chunk]] = deque()
         try:
