@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from app.bouy.services import redis_program
+from app.service.command import stop_undisturbed, stoppable
 from app.store.errors import RecorderError
 from bench import ticks
 
@@ -33,7 +33,6 @@ ROOT = Path(__file__).resolve().parents[1]
 _OURS = ("REDIS_URL", "DATABASE_URL", "PG", "OUTPUT_DIR", "ARCHIVE_DIR", "LOG_", "RECORDER_", "RQ_", "PYTHON")
 """Variables of the caller's that would change what is measured."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REMOVED = "removed"
 """Changed whenever a run's files were removed."""
 
@@ -219,7 +218,7 @@ def open_lab(parent: Path, environ: Mapping[str, str], *, keep: bool, say: Calla
     parent.mkdir(parents=True, exist_ok=True)
     _warn_of_removed(parent / _REMOVED, say)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
-    with _unwinding():
+    with stoppable():
         try:
             lab = Lab(folder, environ)
             try:
@@ -229,8 +228,7 @@ def open_lab(parent: Path, environ: Mapping[str, str], *, keep: bool, say: Calla
                     raise RecorderError(f"Redis did not start: {error}") from error
                 yield lab
             finally:
-                for number in _SIGNALS:
-                    signal.signal(number, signal.SIG_IGN)  # nothing may stop the stopping
+                stop_undisturbed()
                 lab.close()
         finally:
             if keep:
@@ -246,23 +244,6 @@ def _warn_of_removed(marker: Path, say: Callable[[str], None]) -> None:
         age = time.time() - marker.stat().st_mtime
         if age < _SETTLED_AFTER_S:
             say(f"a run's files were removed {age:.0f} s ago: for some minutes ext4 may create files far more slowly")
-
-
-@contextmanager
-def _unwinding() -> Iterator[None]:
-    """Make a request to end, and a closed terminal, unwind like Ctrl-C."""
-
-    def leave(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
-    try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, leave)
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def free_port() -> int:
