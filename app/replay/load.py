@@ -56,6 +56,7 @@ class Loader:
         self._database = database
         self._notify = notify
         self._replayed_at = datetime.now(UTC)
+        database.run("prefer_indexes")
 
     def load(self, chunk: Sequence[Prepared], moved: Sequence[tuple[bytes, str]] = ()) -> None:
         """Load recordings, all or none, and note where known ones (SHA-256, path) are now.

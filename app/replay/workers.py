@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import cast
 
@@ -78,11 +79,28 @@ def chunks_of(items: Iterable[Item], url: str, workers: int) -> Iterator[Chunk]:
             chunk = read_chunk(files, ledger)
             others = workers > 1 and (chunk.prepared or number == _KNOWN_CHUNKS)
             if others:
-                forkserver.set_forkserver_preload([__name__])
-                forkserver.ensure_running()
+                _start_forkserver()
             yield chunk
             if others:
                 yield from _by_others(chunks, url, workers)
+
+
+def _start_forkserver() -> None:
+    """Start what forks the others; it never hears of Ctrl-C, which a terminal sends to all."""
+    forkserver.set_forkserver_preload([__name__])
+    resource_tracker.ensure_running()  # else the forkserver starts it, which lets the signal through
+    with _uninterrupted():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C back: a process that is only half started would live on, and show a traceback."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _by_others(chunks: Iterator[list[Item]], url: str, workers: int) -> Iterator[Chunk]:
@@ -91,7 +109,8 @@ def _by_others(chunks: Iterator[list[Item]], url: str, workers: int) -> Iterator
         running: deque[Future[Chunk]] = deque()
         try:
             for chunk in chunks:
-                running.append(pool.submit(_work, chunk))
+                with _uninterrupted():  # submitting starts processes
+                    running.append(pool.submit(_work, chunk))
                 if len(running) > workers + _AHEAD:
                     yield running.popleft().result()
             while running:

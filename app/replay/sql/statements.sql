@@ -10,6 +10,11 @@ SELECT pg_try_advisory_xact_lock(%(key)s)
 -- name: lock_load
 SELECT pg_advisory_xact_lock(%(key)s)
 
+-- name: prefer_indexes
+-- Each statement of a load looks up the rows of one chunk, however many there are. What the planner knows of a table
+-- that grows this fast is old, and it would rather read all of it.
+SELECT set_config(name, 'off', false) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name
+
 -- name: migrations
 SELECT name FROM replay_migration
 
