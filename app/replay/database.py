@@ -28,8 +28,18 @@ _LOAD_LOCK = 7_160_151_002
 _CONNECT_TIMEOUT_S = 10
 
 
+_ADVICE: dict[type[psycopg.Error], str] = {
+    psycopg.errors.InsufficientPrivilege: "its user needs CREATE on the schema, and TEMPORARY on the database",
+    psycopg.errors.InvalidSchemaName: "make the schema that DATABASE_URL names: CREATE SCHEMA ...",
+    psycopg.errors.ReadOnlySqlTransaction: "name the primary in DATABASE_URL: this one takes no changes",
+}
+_GO_ON = "what was loaded stays; run this again to go on"
+
+
 class DatabaseError(RecorderError):
     """The database refused a statement: a missing right, a table of somebody else's, a mistake of ours."""
+
+    exit_code = 3  # 1 says that all but some files were loaded
 
 
 class DataRefusedError(DatabaseError):
@@ -40,17 +50,23 @@ class Database:
     """A connection to the database that recordings are replayed into."""
 
     def __init__(self, url: str) -> None:
-        """Connect. Raises `UsageError` for a URL that can't be used, `ServiceUnavailableError` when nobody answers."""
+        """Connect. Raises `UsageError` for a database that can't be used, `ServiceUnavailableError` if none answers."""
         self.name = place_of(url)
         self._columns_of: dict[str, list[str]] = {}
-        with _as_ours(self.name):
+        with _as_ours(self.name, hint="is it running, and is DATABASE_URL right?"):
             self._connection = psycopg.connect(
-                url, connect_timeout=_CONNECT_TIMEOUT_S, autocommit=True, application_name="replay"
+                url,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                autocommit=True,
+                application_name="replay",
+                client_encoding="UTF8",
             )
-        version = self._connection.info.server_version
-        if version < OLDEST_VERSION:
+        try:
+            self._refuse_unusable()
+            self.run("begin_session")
+        except RecorderError:
             self.close()
-            raise UsageError(f"PostgreSQL {version // 10000} is too old", hint="14 or newer is needed")
+            raise
 
     def __enter__(self) -> Database:
         return self
@@ -111,7 +127,7 @@ class Database:
                 copy.write(content + b"\n")
 
     def has_table(self, name: str) -> bool:
-        """Whether there is such a table."""
+        """Whether there is such a table in the schema that new ones would be made in."""
         return bool(self.run("has_table", {"name": name})[0][0])
 
     def _columns(self, table: str) -> list[str]:
@@ -144,6 +160,14 @@ class Database:
                     self._connection.execute(text)
                 self.run("note_migration", {"name": name})
         return list(steps)
+
+    def _refuse_unusable(self) -> None:
+        server = self._connection.info
+        if server.server_version < OLDEST_VERSION:
+            raise UsageError(f"PostgreSQL {server.server_version // 10000} is too old", hint="14 or newer is needed")
+        if (encoding := server.parameter_status("server_encoding")) != "UTF8":
+            hint = "make one that can: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            raise UsageError(f"the database {self.name} can't hold every text: its encoding is {encoding}", hint=hint)
 
     def _missing_migrations(self) -> dict[str, str]:
         applied = {name for (name,) in self.run("migrations")} if self.has_table("replay_migration") else set()
@@ -193,7 +217,7 @@ def _statement(name: str, parts: Mapping[str, sql.Composable]) -> sql.SQL | sql.
 
 
 @contextmanager
-def _as_ours(where: str) -> Iterator[None]:
+def _as_ours(where: str, hint: str = _GO_ON) -> Iterator[None]:
     """Turn what the driver raises into one of ours."""
     try:
         yield
@@ -204,11 +228,10 @@ def _as_ours(where: str) -> Iterator[None]:
             f"the database's disk is full: {_said(error)}", hint="make room, then run this again"
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise ServiceUnavailableError(
-            f"no database at {where}: {_said(error)}", hint="what was loaded stays; run this again to go on"
-        ) from error
+        raise ServiceUnavailableError(f"no database at {where}: {_said(error)}", hint=hint) from error
     except psycopg.Error as error:
-        raise DatabaseError(f"the database at {where} refused: {_said(error)}") from error
+        advice = _ADVICE.get(type(error))
+        raise DatabaseError(f"the database at {where} refused: {_said(error)}", hint=advice) from error
 
 
 def _said(error: psycopg.Error) -> str:

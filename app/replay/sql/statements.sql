@@ -1,6 +1,13 @@
 -- The statements of app/replay/database.py. Each begins with its name.
 -- {table} and the like are filled in with identifiers; %(name)s are parameters.
 
+-- name: begin_session
+-- Times without a zone mean UTC, and a digest is the same everywhere; no server's time limits end a wait for another
+-- replay, or a dry run between two chunks.
+SELECT set_config(name, value, false) FROM (VALUES
+    ('TimeZone', 'UTC'), ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0')
+) AS wanted (name, value)
+
 -- name: lock_schema
 SELECT pg_advisory_xact_lock(%(key)s)
 
@@ -20,7 +27,10 @@ CREATE TABLE replay_migration (name text PRIMARY KEY, applied_at timestamptz NOT
 INSERT INTO replay_migration (name) VALUES (%(name)s)
 
 -- name: has_table
-SELECT to_regclass(%(name)s) IS NOT NULL
+SELECT EXISTS (
+    SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = current_schema() AND relname = %(name)s
+)
 
 -- name: columns
 SELECT column_name FROM information_schema.columns

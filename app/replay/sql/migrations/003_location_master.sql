@@ -15,7 +15,7 @@ CREATE FUNCTION schedule_text(one schedule) RETURNS text LANGUAGE sql STABLE AS 
         CASE WHEN one.dtstart IS NOT NULL THEN 'from ' || one.dtstart END
     ), '')
 $$;
-COMMENT ON FUNCTION schedule_text IS 'A schedule in short, such as: TU,TH 09:00-12:00';
+COMMENT ON FUNCTION schedule_text(schedule) IS 'A schedule in short, such as: TU,TH 09:00-12:00';
 
 CREATE VIEW location_master AS
 SELECT
