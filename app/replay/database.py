@@ -7,7 +7,7 @@ Whatever the driver raises comes out as one of ours: `ServiceUnavailableError` w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
@@ -23,8 +23,7 @@ from app.store.errors import RecorderError, ServiceUnavailableError, UsageError
 OLDEST_VERSION = 140000
 """PostgreSQL 14."""
 
-_SCHEMA_LOCK = 7_160_151_001
-_LOAD_LOCK = 7_160_151_002
+_LOCK = 7_160_151_002
 _CONNECT_TIMEOUT_S = 10
 
 
@@ -135,14 +134,13 @@ class Database:
             self._columns_of[table] = [name for (name,) in self.run("columns", {"table": table})]
         return self._columns_of[table]
 
-    def lock_for_loading(self, *, wait: bool) -> bool:
-        """Take the lock under which one replay at a time loads, until the transaction ends; False if it is taken."""
-        if wait:
-            self.run("lock_load", {"key": _LOAD_LOCK})
-            return True
-        return bool(self.run("try_lock_load", {"key": _LOAD_LOCK})[0][0])
+    def lock_for_loading(self, notify: Callable[[str], None]) -> None:
+        """Take the lock under which one replay at a time changes anything, until the transaction ends."""
+        if not self.run("try_lock", {"key": _LOCK})[0][0]:
+            notify("waiting for another replay into the same database")
+            self.run("lock", {"key": _LOCK})
 
-    def migrate(self) -> list[str]:
+    def migrate(self, notify: Callable[[str], None] = lambda _: None) -> list[str]:
         """Bring the schema up to date, each step once, also when two replays start at once; returns the steps taken.
 
         Raises `DatabaseError` when tables of the same names are there that aren't ours.
@@ -150,7 +148,7 @@ class Database:
         if not self._missing_migrations():
             return []
         with self.transaction():
-            self.run("lock_schema", {"key": _SCHEMA_LOCK})
+            self.lock_for_loading(notify)
             steps = self._missing_migrations()
             if not self.has_table("replay_migration"):
                 self._refuse_foreign_tables()

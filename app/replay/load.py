@@ -90,9 +90,7 @@ class Loader:
 
     def _load(self, chunk: Sequence[Prepared], moved: Sequence[tuple[bytes, str]]) -> Loaded:
         database = self._database
-        if not database.lock_for_loading(wait=False):
-            self._notify("waiting for another replay into the same database")
-            database.lock_for_loading(wait=True)
+        database.lock_for_loading(self._notify)
         database.run("create_touched")
         database.run("clear_touched")
         for file, path in moved:
@@ -121,11 +119,8 @@ class Loader:
             self._database.run(statement, {"files": list(files)})
 
     def _enter(self, new: Sequence[Prepared], loaded: Loaded) -> None:
-        schemas = dict(one.schema for one in new if one.schema)
-        if schemas:
-            self._database.run(
-                "add_formats", {"hashes": list(schemas), "schemas": [text.decode() for text in schemas.values()]}
-            )
+        for digest, schema in dict(one.schema for one in new if one.schema).items():
+            self._database.run("add_format", {"hash": digest, "schema": schema.decode()})
         stored = {file for (file,) in self._database.run("stored_results", {"files": [one.sha256 for one in new]})}
         now = b"\t" + self._replayed_at.isoformat().encode()
         for table, columns in COLUMNS.items():

@@ -92,7 +92,9 @@ def chunks_of(items: Iterable[Item], url: str, workers: int) -> Iterator[Chunk]:
                 hint="what was loaded stays; run this again to go on, with fewer --workers",
             ) from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            if running:  # given up: what they still read is for nobody, and the pool's end waits for them
+                for process in multiprocessing.active_children():
+                    process.terminate()
 
 
 def read_chunk(items: Sequence[Item], ledger: Database) -> Chunk:

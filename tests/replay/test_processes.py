@@ -294,10 +294,15 @@ def blocker(database_url: str) -> Iterator[Database]:
         yield database
 
 
-def test_a_replay_that_waits_for_another_says_so(tmp_path: Path, database_url: str, blocker: Database) -> None:
+@pytest.mark.parametrize("made", [True, False], ids=["schema made", "empty"])
+def test_a_replay_that_waits_for_another_says_so(
+    tmp_path: Path, database_url: str, blocker: Database, made: bool
+) -> None:
     write(tmp_path, recording("a"))
+    if made:
+        blocker.migrate()
     with blocker.transaction():
-        blocker.lock_for_loading(wait=True)
+        blocker.lock_for_loading(print)
         with killed_at_the_end(start(database_url, "--directory", tmp_path)) as waiting:
             assert waiting.stderr is not None
             assert waiting.stderr.readline() == "replay: waiting for another replay into the same database\n"

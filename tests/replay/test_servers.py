@@ -136,7 +136,7 @@ def test_no_time_limit_of_the_servers_ends_the_wait_for_another_replay(tmp_path:
     waited = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND clock_timestamp() - query_start > '1 s'"
     with Database(another) as blocker, ThreadPoolExecutor(1) as pool:
         with blocker.transaction():
-            blocker.lock_for_loading(wait=True)
+            blocker.lock_for_loading(print)
             replaying = pool.submit(replay_folder, tmp_path, another)
             eventually(lambda: replaying.done() or bool(query(another, waited)), 30)
         assert replaying.result().loaded.accepted == 1

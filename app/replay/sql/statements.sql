@@ -8,13 +8,10 @@ SELECT set_config(name, value, false) FROM (VALUES
     ('TimeZone', 'UTC'), ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0')
 ) AS wanted (name, value)
 
--- name: lock_schema
-SELECT pg_advisory_xact_lock(%(key)s)
-
--- name: try_lock_load
+-- name: try_lock
 SELECT pg_try_advisory_xact_lock(%(key)s)
 
--- name: lock_load
+-- name: lock
 SELECT pg_advisory_xact_lock(%(key)s)
 
 -- name: migrations
@@ -40,9 +37,8 @@ WHERE table_schema = current_schema() AND table_name = %(table)s ORDER BY ordina
 -- What the ledger says of these files, so far as it was written by the present rules.
 SELECT sha256, outcome, reason, path, mapping_version FROM replay_record WHERE sha256 = ANY(%(files)s)
 
--- name: add_formats
-INSERT INTO job_format (sha256, schema)
-SELECT * FROM unnest(%(hashes)s::bytea[], %(schemas)s::jsonb[]) ON CONFLICT DO NOTHING
+-- name: add_format
+INSERT INTO job_format (sha256, schema) VALUES (%(hash)s, %(schema)s::jsonb) ON CONFLICT DO NOTHING
 
 -- name: stored_results
 SELECT sha256 FROM job_result WHERE sha256 = ANY(%(files)s)
