@@ -24,7 +24,7 @@ def _replay(fleet: Fleet, *arguments: str) -> dict[str, Any]:
     words = [sys.executable, "-P", "-m", "app.replay", "--json", *arguments]
     variables = {**environment.base(fleet.site.environ), **fleet.settings()}
     done = subprocess.run(words, cwd=fleet.site.root, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):  # 1: there are damaged files, which the report tells of
+    if done.returncode not in (0, 1) or not done.stdout:  # 1: there are damaged files, which the report tells of
         raise RecorderError(f"the replay failed: {done.stderr.strip()}")
     document: dict[str, Any] = json.loads(done.stdout)
     return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -90,7 +91,9 @@ def replay_command(
     only_digest: Annotated[
         bool, typer.Option("--digest", help="Load nothing: print the database's row counts and digest as JSON.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name each file, and what became of it.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name each file: accepted, rejected and why, unchanged.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only; the exit code tells.")] = False,
 ) -> int:
@@ -111,10 +114,9 @@ def replay_command(
         target = queue_cli.queue_target(to_queue, function, rate=rate, resume=resume, restart=restart, force=force)
     selection = Selection(since, until, frozenset(scrapers or ()), pattern, limit)
     plan = _plan(settings, selection, use_default_output_dir, file, directory)
-    silent = quiet or as_json
     if target is None:
-        return _to_database(plan, settings, workers, dry_run=dry_run, verbose=verbose, silent=silent, as_json=as_json)
-    with Progress("enqueuing", silent=silent) as progress:
+        return _to_database(plan, settings, workers, dry_run=dry_run, verbose=verbose, quiet=quiet, as_json=as_json)
+    with Progress("enqueuing", silent=quiet or as_json) as progress:
         progress.expect(plan.count())
         return queue_cli.replay_to_queue(
             plan,
@@ -148,19 +150,19 @@ def _to_database(
     *,
     dry_run: bool,
     verbose: bool,
-    silent: bool,
+    quiet: bool,
     as_json: bool,
 ) -> int:
     url = require_database_url(settings)
     report = Report()
     total = plan.count()
-    with Progress("replaying", silent=silent) as progress:
+    with Progress("replaying", silent=quiet or as_json) as progress:
         progress.expect(total)
 
         def advance(chunk: Chunk) -> None:
             progress.advance(chunk.files)
-            if verbose:
-                view.say_files(chunk)
+            if verbose and not quiet:
+                view.say_files(chunk, sys.stderr if as_json else sys.stdout)
 
         try:
             replay(
@@ -177,7 +179,7 @@ def _to_database(
             raise RunInterruptedError(f"interrupted; {kept}", hint="run it again to go on") from None
     if as_json:
         print(view.report_document(report, place_of(url), dry_run=dry_run))
-    elif not silent:
+    elif not quiet:
         for line in view.report_lines(report, dry_run=dry_run):
             print(line)
     return 1 if report.damaged or report.loaded.refused else 0

@@ -7,7 +7,7 @@ Whatever the driver raises comes out as one of ours: `ServiceUnavailableError` w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
@@ -23,13 +23,22 @@ from app.store.errors import RecorderError, ServiceUnavailableError, UsageError
 OLDEST_VERSION = 140000
 """PostgreSQL 14."""
 
-_SCHEMA_LOCK = 7_160_151_001
-_LOAD_LOCK = 7_160_151_002
+_LOCK = 7_160_151_002
 _CONNECT_TIMEOUT_S = 10
+
+
+_ADVICE: dict[type[psycopg.Error], str] = {
+    psycopg.errors.InsufficientPrivilege: "its user needs CREATE on the schema, and TEMPORARY on the database",
+    psycopg.errors.InvalidSchemaName: "make the schema that DATABASE_URL names: CREATE SCHEMA ...",
+    psycopg.errors.ReadOnlySqlTransaction: "name the primary in DATABASE_URL: this one takes no changes",
+}
+_GO_ON = "what was loaded stays; run this again to go on"
 
 
 class DatabaseError(RecorderError):
     """The database refused a statement: a missing right, a table of somebody else's, a mistake of ours."""
+
+    exit_code = 3  # 1 says that all but some files were loaded
 
 
 class DataRefusedError(DatabaseError):
@@ -40,17 +49,23 @@ class Database:
     """A connection to the database that recordings are replayed into."""
 
     def __init__(self, url: str) -> None:
-        """Connect. Raises `UsageError` for a URL that can't be used, `ServiceUnavailableError` when nobody answers."""
+        """Connect. Raises `UsageError` for a database that can't be used, `ServiceUnavailableError` if none answers."""
         self.name = place_of(url)
         self._columns_of: dict[str, list[str]] = {}
-        with _as_ours(self.name):
+        with _as_ours(self.name, hint="is it running, and is DATABASE_URL right?"):
             self._connection = psycopg.connect(
-                url, connect_timeout=_CONNECT_TIMEOUT_S, autocommit=True, application_name="replay"
+                url,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                autocommit=True,
+                application_name="replay",
+                client_encoding="UTF8",
             )
-        version = self._connection.info.server_version
-        if version < OLDEST_VERSION:
+        try:
+            self._refuse_unusable()
+            self.run("begin_session")
+        except RecorderError:
             self.close()
-            raise UsageError(f"PostgreSQL {version // 10000} is too old", hint="14 or newer is needed")
+            raise
 
     def __enter__(self) -> Database:
         return self
@@ -111,7 +126,7 @@ class Database:
                 copy.write(content + b"\n")
 
     def has_table(self, name: str) -> bool:
-        """Whether there is such a table."""
+        """Whether there is such a table in the schema that new ones would be made in."""
         return bool(self.run("has_table", {"name": name})[0][0])
 
     def _columns(self, table: str) -> list[str]:
@@ -119,14 +134,13 @@ class Database:
             self._columns_of[table] = [name for (name,) in self.run("columns", {"table": table})]
         return self._columns_of[table]
 
-    def lock_for_loading(self, *, wait: bool) -> bool:
-        """Take the lock under which one replay at a time loads, until the transaction ends; False if it is taken."""
-        if wait:
-            self.run("lock_load", {"key": _LOAD_LOCK})
-            return True
-        return bool(self.run("try_lock_load", {"key": _LOAD_LOCK})[0][0])
+    def lock_for_loading(self, notify: Callable[[str], None]) -> None:
+        """Take the lock under which one replay at a time changes anything, until the transaction ends."""
+        if not self.run("try_lock", {"key": _LOCK})[0][0]:
+            notify("waiting for another replay into the same database")
+            self.run("lock", {"key": _LOCK})
 
-    def migrate(self) -> list[str]:
+    def migrate(self, notify: Callable[[str], None] = lambda _: None) -> list[str]:
         """Bring the schema up to date, each step once, also when two replays start at once; returns the steps taken.
 
         Raises `DatabaseError` when tables of the same names are there that aren't ours.
@@ -134,7 +148,7 @@ class Database:
         if not self._missing_migrations():
             return []
         with self.transaction():
-            self.run("lock_schema", {"key": _SCHEMA_LOCK})
+            self.lock_for_loading(notify)
             steps = self._missing_migrations()
             if not self.has_table("replay_migration"):
                 self._refuse_foreign_tables()
@@ -144,6 +158,14 @@ class Database:
                     self._connection.execute(text)
                 self.run("note_migration", {"name": name})
         return list(steps)
+
+    def _refuse_unusable(self) -> None:
+        server = self._connection.info
+        if server.server_version < OLDEST_VERSION:
+            raise UsageError(f"PostgreSQL {server.server_version // 10000} is too old", hint="14 or newer is needed")
+        if (encoding := server.parameter_status("server_encoding")) != "UTF8":
+            hint = "make one that can: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            raise UsageError(f"the database {self.name} can't hold every text: its encoding is {encoding}", hint=hint)
 
     def _missing_migrations(self) -> dict[str, str]:
         applied = {name for (name,) in self.run("migrations")} if self.has_table("replay_migration") else set()
@@ -193,7 +215,7 @@ def _statement(name: str, parts: Mapping[str, sql.Composable]) -> sql.SQL | sql.
 
 
 @contextmanager
-def _as_ours(where: str) -> Iterator[None]:
+def _as_ours(where: str, hint: str = _GO_ON) -> Iterator[None]:
     """Turn what the driver raises into one of ours."""
     try:
         yield
@@ -204,11 +226,10 @@ def _as_ours(where: str) -> Iterator[None]:
             f"the database's disk is full: {_said(error)}", hint="make room, then run this again"
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise ServiceUnavailableError(
-            f"no database at {where}: {_said(error)}", hint="what was loaded stays; run this again to go on"
-        ) from error
+        raise ServiceUnavailableError(f"no database at {where}: {_said(error)}", hint=hint) from error
     except psycopg.Error as error:
-        raise DatabaseError(f"the database at {where} refused: {_said(error)}") from error
+        advice = _ADVICE.get(type(error))
+        raise DatabaseError(f"the database at {where} refused: {_said(error)}", hint=advice) from error
 
 
 def _said(error: psycopg.Error) -> str:

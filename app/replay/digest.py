@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from app.replay.database import Database
+from app.replay.database import Database, DatabaseError
 from app.replay.hsds.tables import TABLES
 
 _OURS = ("job_format", "job_result", "replay_record", "record_source", "quarantine")
@@ -17,8 +17,11 @@ _NOT_OF_THE_CONTENT = ("path", "replayed_at")
 def digest(database: Database) -> dict[str, Any]:
     """The number of rows of each table, and one hash over all of them: ``{"digest": hex, "tables": {name: rows}}``.
 
-    Where a recording's file lies and when it was loaded are not part of it.
+    Where a recording's file lies and when it was loaded are not part of it. Raises `DatabaseError` where nothing was
+    ever replayed.
     """
+    if not database.has_table("replay_migration"):
+        raise DatabaseError(f"nothing was ever replayed into {database.name}")
     with database.transaction():
         found = {table: database.digest(table, without=_NOT_OF_THE_CONTENT) for table in (*TABLES, *_OURS)}
     whole = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()

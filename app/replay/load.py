@@ -91,9 +91,7 @@ class Loader:
 
     def _load(self, chunk: Sequence[Prepared], moved: Sequence[tuple[bytes, str]]) -> Loaded:
         database = self._database
-        if not database.lock_for_loading(wait=False):
-            self._notify("waiting for another replay into the same database")
-            database.lock_for_loading(wait=True)
+        database.lock_for_loading(self._notify)
         database.run("create_touched")
         database.run("clear_touched")
         for file, path in moved:
@@ -139,9 +137,8 @@ class Loader:
     def _add_formats(self, schemas: dict[bytes, bytes]) -> None:
         for (known,) in self._database.run("stored_formats", {"hashes": list(schemas)}):
             del schemas[known]
-        if schemas:
-            texts = [text.decode() for text in schemas.values()]
-            self._database.run("add_formats", {"hashes": list(schemas), "schemas": texts})
+        for digest, schema in schemas.items():
+            self._database.run("add_format", {"hash": digest, "schema": schema.decode()})
 
     def _supersede(self, new: Sequence[Prepared], loaded: Loaded) -> bool:
         """Let the latest recording of each source count; whether that changed which ones do."""

@@ -87,7 +87,7 @@ def _replay(
     notify: Callable[[str], None],
     advance: Callable[[Chunk], None],
 ) -> None:
-    report.migrations = database.migrate()
+    report.migrations = database.migrate(notify)
     loader = Loader(database, report.loaded, notify)
     for chunk in chunks:
         if chunk.prepared or chunk.moved:

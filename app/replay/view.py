@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from app.replay.run import Report
 from app.replay.workers import Chunk
@@ -26,14 +26,13 @@ def say(text: str) -> None:
     print(f"replay: {printable(text)}", file=sys.stderr, flush=True)
 
 
-def say_files(chunk: Chunk) -> None:
-    """Each file of a chunk, and what became of it."""
-    for refused in chunk.refused:
-        print(f"unreadable: {printable(refused.path)}: {refused.reason}")
-    for known in chunk.known:
-        print(f"unchanged: {printable(known.path)}" + (f": {known.reason}" if known.reason else ""))
-    for one in chunk.prepared:
-        print(f"rejected: {printable(one.path)}: {one.reason}" if one.reason else f"accepted: {printable(one.path)}")
+def say_files(chunk: Chunk, stream: TextIO) -> None:
+    """Each file of a chunk, and what it was found to be."""
+    files: list[tuple[str, str, str | None]] = [("unreadable", one.path, one.reason) for one in chunk.refused]
+    files += [("unchanged", one.path, one.reason) for one in chunk.known]
+    files += [("rejected" if one.reason else "accepted", one.path, one.reason) for one in chunk.prepared]
+    for what, path, reason in files:
+        print(printable(f"{what}: {path}: {reason}" if reason else f"{what}: {path}"), file=stream)
 
 
 def report_lines(report: Report, *, dry_run: bool) -> Iterator[str]:
@@ -48,10 +47,10 @@ def report_lines(report: Report, *, dry_run: bool) -> Iterator[str]:
     yield f"{report.found:,} files found in {report.seconds:.1f} s{rate}"
     yield f"  {loaded.accepted - loaded.superseded:>9,}  {would}loaded"
     yield f"  {loaded.superseded:>9,}  superseded: a later recording of the same source is there"
-    yield f"  {report.unchanged:>9,}  unchanged: loaded before"
+    yield f"  {report.unchanged:>9,}  unchanged: replayed before"
     yield f"  {report.rejected.total():>9,}  rejected"
     yield from (f"  {count:>11,}  {reason}" for reason, count in report.rejected.most_common())
-    if loaded.replaced:
+    if loaded.replaced > 0:
         yield f"they {'would ' if dry_run else ''}replace {loaded.replaced:,} recordings of earlier replays"
     yield ""
     yield from _rows(report)
@@ -79,8 +78,12 @@ def _damaged(report: Report) -> Iterator[str]:
         )
         if (more := report.damaged - min(len(report.damaged_files), _DAMAGED_SHOWN)) > 0:
             yield f"  and {more:,} more"
-    for path, why in report.loaded.refused[:_DAMAGED_SHOWN]:
-        yield f"kept as text alone: {printable(path)}: {printable(why)}"
+    if refused := report.loaded.refused:
+        yield ""
+        yield f"{len(refused):,} recordings have a value that the database refuses; only job_result has them:"
+        yield from (f"  {printable(path)}: {printable(why)}" for path, why in refused[:_DAMAGED_SHOWN])
+        if (more := len(refused) - _DAMAGED_SHOWN) > 0:
+            yield f"  and {more:,} more"
 
 
 def report_document(report: Report, database: str, *, dry_run: bool) -> str:
@@ -98,6 +101,7 @@ def report_document(report: Report, database: str, *, dry_run: bool) -> str:
         "rows": {table: dict(counts) for table, counts in loaded.rows.items()},
         "damaged": report.damaged,
         "damaged_files": [{"path": path, "reason": reason} for path, reason in report.damaged_files],
+        "refused_by_database": [{"path": path, "reason": why} for path, why in loaded.refused],
         "migrations": report.migrations,
         "seconds": round(report.seconds, 3),
     }

@@ -13,10 +13,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
-from typing import cast
 
 from app.replay.database import Database
 from app.replay.hsds.mapping import VERSION
@@ -36,6 +36,12 @@ _AHEAD = 2
 """How many chunks, beside those that are worked on, may be in memory."""
 
 _IN_ARCHIVE = re.compile(r"(?:^|/)(\d{4}-\d{2}-\d{2}/(?:superseded/)?(?:scrapers/[^/]+|processed)/[^/]+)$")
+
+
+class WorkerLostError(RecorderError):
+    """A process that maps recordings has ended before its work."""
+
+    exit_code = 3  # 1 says that all but some files were loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +111,25 @@ def _uninterrupted() -> Iterator[None]:
 
 def _by_others(chunks: Iterator[list[Item]], url: str, workers: int) -> Iterator[Chunk]:
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(url,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin) as pool:
         running: deque[Future[Chunk]] = deque()
         try:
             for chunk in chunks:
                 with _uninterrupted():  # submitting starts processes
-                    running.append(pool.submit(_work, chunk))
+                    running.append(pool.submit(_work, chunk, url))
                 if len(running) > workers + _AHEAD:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
         except BrokenProcessPool:
-            raise RecorderError(
+            raise WorkerLostError(
                 "a process that maps recordings was killed, perhaps because memory ran out",
                 hint="what was loaded stays; run this again to go on, with fewer --workers",
             ) from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            if running:  # given up: what they still read is for nobody, and the pool's end waits for them
+                for process in multiprocessing.active_children():
+                    process.terminate()
 
 
 def read_chunk(items: Sequence[Item], ledger: Database) -> Chunk:
@@ -167,15 +175,15 @@ def _in_chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-_ledger: Database | None = None
-"""A worker process's own connection."""
+@cache
+def _ledger(url: str) -> Database:
+    """A worker process's own connection. Made by its first work: what went wrong in `_begin` would not reach us."""
+    return Database(url)
 
 
-def _begin(url: str) -> None:
+def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that we work for
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    global _ledger  # noqa: PLW0603 - a process pool has no other place for what its processes keep
-    _ledger = Database(url)
 
 
 def _end_with_parent() -> None:
@@ -186,5 +194,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(items: list[Item]) -> Chunk:
-    return read_chunk(items, cast(Database, _ledger))
+def _work(items: list[Item], url: str) -> Chunk:
+    return read_chunk(items, _ledger(url))

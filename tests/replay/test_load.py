@@ -132,6 +132,36 @@ def test_of_two_sources_that_speak_of_one_row_the_latest_says_each_field(tmp_pat
     ) == [("early", "early"), ("late", "late")]
 
 
+def test_of_equally_late_recordings_the_same_one_wins_in_whatever_order_they_come(
+    tmp_path: Path, database_url: str
+) -> None:
+    pairs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "job_id": ({"job_id": "a"}, {"job_id": "b"}),
+        "case": ({"job_id": "B"}, {"job_id": "a"}),
+        "completed": ({"completed_at": "2025-08-08T09:00:00Z"}, {"completed_at": "2025-08-08T10:00:00Z"}),
+        "not completed": ({"completed_at": None}, {"completed_at": "2025-08-08T10:00:00Z"}),
+        "content": ({}, {}),
+    }
+    winners = []
+    for case, pair in pairs.items():
+        for sources in ((1, 1), (1, 2)):  # of one source, and of two that speak of one row
+            name = f"By {case} of {len(set(sources))}"
+            files = []
+            for place, (fields, source) in enumerate(zip(pair, sources, strict=True)):
+                said = {"answer": {"description": str(place)}, "job_id": "a", "source": f"{name} {source}", **fields}
+                one = json.dumps(recording(name=name, **said)).encode()
+                files.append(write(tmp_path / str(place), one, f"{name}.json"))
+            greater = max(files, key=lambda file: sha256(file.read_bytes()).digest()) if case == "content" else files[1]
+            winners.append((name, greater.parent.name))
+    for parts in ("0", "1"), ("1", "0"), (".",):
+        query(database_url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        for part in parts:
+            replay_folder(tmp_path / part, database_url)
+        assert query(database_url, 'SELECT name, description FROM organization ORDER BY name COLLATE "C"') == sorted(
+            winners
+        )
+
+
 def test_what_other_rules_mapped_is_mapped_again(
     archive: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

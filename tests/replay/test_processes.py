@@ -273,7 +273,7 @@ def test_the_output_dir_is_replayed_by_name_and_a_selection_of_it(tmp_path: Path
 def test_a_table_of_somebody_elses_is_not_touched(tmp_path: Path, database_url: str) -> None:
     query(database_url, "CREATE TABLE organization (id int)")
     write(tmp_path, recording("a"))
-    done = run(database_url, "--directory", tmp_path, code=1)
+    done = run(database_url, "--directory", tmp_path, code=3)
     assert "the database has a table organization that replay didn't make" in done.stderr
     assert query(database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(1,)]
 
@@ -294,10 +294,15 @@ def blocker(database_url: str) -> Iterator[Database]:
         yield database
 
 
-def test_a_replay_that_waits_for_another_says_so(tmp_path: Path, database_url: str, blocker: Database) -> None:
+@pytest.mark.parametrize("made", [True, False], ids=["schema made", "empty"])
+def test_a_replay_that_waits_for_another_says_so(
+    tmp_path: Path, database_url: str, blocker: Database, made: bool
+) -> None:
     write(tmp_path, recording("a"))
+    if made:
+        blocker.migrate()
     with blocker.transaction():
-        blocker.lock_for_loading(wait=True)
+        blocker.lock_for_loading(print)
         with killed_at_the_end(start(database_url, "--directory", tmp_path)) as waiting:
             assert waiting.stderr is not None
             assert waiting.stderr.readline() == "replay: waiting for another replay into the same database\n"

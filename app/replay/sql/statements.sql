@@ -1,13 +1,17 @@
 -- The statements of app/replay/database.py. Each begins with its name.
 -- {table} and the like are filled in with identifiers; %(name)s are parameters.
 
--- name: lock_schema
-SELECT pg_advisory_xact_lock(%(key)s)
+-- name: begin_session
+-- Times without a zone mean UTC, and a digest is the same everywhere; no server's time limits end a wait for another
+-- replay, or a dry run between two chunks.
+SELECT set_config(name, value, false) FROM (VALUES
+    ('TimeZone', 'UTC'), ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0')
+) AS wanted (name, value)
 
--- name: try_lock_load
+-- name: try_lock
 SELECT pg_try_advisory_xact_lock(%(key)s)
 
--- name: lock_load
+-- name: lock
 SELECT pg_advisory_xact_lock(%(key)s)
 
 -- name: prefer_indexes
@@ -25,7 +29,10 @@ CREATE TABLE replay_migration (name text PRIMARY KEY, applied_at timestamptz NOT
 INSERT INTO replay_migration (name) VALUES (%(name)s)
 
 -- name: has_table
-SELECT to_regclass(%(name)s) IS NOT NULL
+SELECT EXISTS (
+    SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = current_schema() AND relname = %(name)s
+)
 
 -- name: columns
 SELECT column_name FROM information_schema.columns
@@ -38,9 +45,8 @@ SELECT sha256, outcome, reason, path, mapping_version FROM replay_record WHERE s
 -- name: stored_formats
 SELECT sha256 FROM job_format WHERE sha256 = ANY(%(hashes)s)
 
--- name: add_formats
-INSERT INTO job_format (sha256, schema)
-SELECT * FROM unnest(%(hashes)s::bytea[], %(schemas)s::jsonb[]) ON CONFLICT DO NOTHING
+-- name: add_format
+INSERT INTO job_format (sha256, schema) VALUES (%(hash)s, %(schema)s::jsonb) ON CONFLICT DO NOTHING
 
 -- name: stored_results
 SELECT sha256 FROM job_result WHERE sha256 = ANY(%(files)s)

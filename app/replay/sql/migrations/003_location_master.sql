@@ -15,7 +15,7 @@ CREATE FUNCTION schedule_text(one schedule) RETURNS text LANGUAGE sql STABLE AS 
         CASE WHEN one.dtstart IS NOT NULL THEN 'from ' || one.dtstart END
     ), '')
 $$;
-COMMENT ON FUNCTION schedule_text IS 'A schedule in short, such as: TU,TH 09:00-12:00';
+COMMENT ON FUNCTION schedule_text(schedule) IS 'A schedule in short, such as: TU,TH 09:00-12:00';
 
 CREATE VIEW location_master AS
 SELECT
@@ -75,6 +75,8 @@ LEFT JOIN LATERAL (
     FROM record_source JOIN replay_record ON replay_record.sha256 = record_source.recording
     WHERE record_source.row_id = location.id AND record_source.table_name = 'location'
         AND replay_record.outcome = 'loaded'
-    ORDER BY replay_record.created_at DESC, replay_record.job_id DESC, replay_record.sha256 DESC LIMIT 1
+    ORDER BY replay_record.created_at DESC, replay_record.job_id COLLATE "C" DESC,
+        replay_record.completed_at DESC NULLS LAST, replay_record.sha256 DESC
+    LIMIT 1
 ) AS source ON true;
 COMMENT ON VIEW location_master IS 'Each place with its organisation, address, phone, hours, and where all of it came from';
