@@ -20,8 +20,9 @@ from app.bouy.demo_view import Progress, report_document, say_report
 from app.bouy.generator import generate_results
 from app.bouy.local import Fleet, Outcome, Status
 from app.bouy.output import Output, complain
-from app.bouy.services import APP, SERVICES, Site, without_password
+from app.bouy.services import APP, SERVICES, Site
 from app.service.command import run_command
+from app.service.redaction import without_password
 from app.service.settings import load_settings
 from app.store.errors import UsageError
 from app.store.timestamps import format_timestamp

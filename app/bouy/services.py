@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shutil
 import socket
 import sys
@@ -20,6 +19,7 @@ import redis
 
 from app.bouy.environment import selected
 from app.recorder import client
+from app.service.redaction import without_password
 from app.store.errors import RecorderError, ServiceUnavailableError, StorageError
 
 DEFAULT_OUTPUT_DIR = "outputs"
@@ -83,12 +83,6 @@ def redis_url(site: Site, launches: Launches) -> str | None:
     """The Redis in use: the one that the caller names, else the fleet's own; None when it never ran."""
     cache = launches.get("cache")
     return site.environ.get("REDIS_URL") or (f"redis://{_HOST}:{cache.port}/0" if cache else None)
-
-
-def without_password(text: str) -> str:
-    """A setting that can be shown: the passwords of the URLs in it are masked."""
-    text = re.sub(r"(://[^/?#:]*):[^/?#]*@", r"\1:***@", text)
-    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", text)
 
 
 def output_dir(site: Site, settings: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from redis.connection import Connection, SSLConnection, parse_url
 from app.bouy import environment
 from app.bouy.local import Fleet
 from app.bouy.services import DEFAULT_OUTPUT_DIR, SERVICES, output_dir, redis_program
+from app.recorder import client
 from app.store.errors import RecorderError, UsageError
 
 _REDIS_CLI = """\
@@ -84,7 +85,7 @@ def redis_cli_variables(url: str | None) -> dict[str, str]:
     try:
         parts = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError as error:
-        raise UsageError(f"REDIS_URL can't be used: {error}") from None
+        raise client.unusable(error) from None
     if path := parts.get("path"):
         options = ["-s", path]
     else:

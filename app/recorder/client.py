@@ -43,7 +43,13 @@ def connect(url: str, *, retries: int = 3) -> Redis:
             retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries),
         )
     except ValueError as error:
-        raise UsageError(f"REDIS_URL can't be used: {error}") from None
+        raise unusable(error) from None
+
+
+def unusable(error: ValueError) -> UsageError:
+    """What is said of a URL that redis-py can't read; its own words about the port may quote a password."""
+    reason = "what stands where the port should is no port" if str(error).startswith("Port could not") else str(error)
+    return UsageError(f"REDIS_URL can't be used: {reason}", hint="special characters in a password are percent-encoded")
 
 
 def unavailable(error: RedisError) -> ServiceUnavailableError:

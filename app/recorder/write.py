@@ -67,6 +67,8 @@ class Outcome:
     reason: str | None = None
     """Why it was quarantined, or postponed."""
     warnings: tuple[str, ...] = ()
+    date: str | None = None
+    """The day that it is recorded under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,9 @@ class RecordWriter:
         """
         self._ledger.keep()
         self._files.check_room(self._min_free_bytes)
+        if os.path.isdir(self.layout.daily) and not os.access(self.layout.daily, os.W_OK):
+            hint = "let the recorder's user write there, or remount it writable"
+            raise StorageError("OUTPUT_DIR isn't writable", path=self.layout.daily, hint=hint)
 
     def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
         """Prepare to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
@@ -144,7 +149,7 @@ class RecordWriter:
         place = built.place
         self._ledger.note(f"daily/{place.date}")
         path = self.layout.recording(place)
-        outcome = Outcome(Kind.RECORDED, path, place.job_id, place.scraper_id, warnings=built.warnings)
+        outcome = Outcome(Kind.RECORDED, path, place.job_id, place.scraper_id, warnings=built.warnings, date=place.date)
         try:
             staged = self._files.stage(path, built.content)
         except NameTooLongError as error:
@@ -216,6 +221,11 @@ class RecordWriter:
                 self.summary_problem = error
         if self.latest_problem is not None:
             self._advance_latest(self._newest)
+
+    @property
+    def free_bytes(self) -> int | None:
+        """What OUTPUT_DIR's disk had left at the last `check`."""
+        return self._files.free_bytes
 
     @property
     def dirty(self) -> bool:

@@ -16,9 +16,10 @@ from redis import Redis
 from rq.job import JobStatus
 
 from app.bouy.local import DiedError, Fleet
-from app.bouy.services import SERVICES, without_password
+from app.bouy.services import SERVICES
 from app.bouy.supervision import MARKER_SERVICE, marked_processes, wait_for_end
 from app.recorder import client
+from app.service.redaction import without_password
 from app.store.errors import ServiceUnavailableError, StorageError, UsageError
 from tests.bouy.conftest import Bench, free_port
 

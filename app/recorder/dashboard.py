@@ -1,0 +1,51 @@
+"""rq-dashboard, made safe to look at what anybody may have enqueued.
+
+As it comes it unpickles payloads, which would run what is in them; it listens on every address, takes the Redis URL
+as an argument, which every user of the machine can read, and deletes jobs for any web page that asks.
+"""
+
+from __future__ import annotations
+
+import click
+from flask import Flask, Response, request
+from rq.serializers import DefaultSerializer
+from rq_dashboard.cli import make_flask_app
+from rq_dashboard.web import setup_rq_connection
+from werkzeug.serving import make_server
+
+from app.recorder.rqjob import PickleData
+from app.store.errors import UsageError
+
+HOST = "127.0.0.1"
+
+
+def make_dashboard(redis_url: str) -> Flask:
+    """The dashboard as a WSGI application."""
+    DefaultSerializer.loads = PickleData.loads
+    app: Flask = make_flask_app(None, None, None, "")
+    app.config["RQ_DASHBOARD_REDIS_URL"] = redis_url
+    app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
+    app.config["DEPRECATED_OPTIONS"] = []
+    app.before_request(_refuse_other_sites)
+    setup_rq_connection(app)
+    return app
+
+
+def serve_dashboard(redis_url: str, port: int) -> None:
+    """Serve it on loopback until told to stop."""
+    app = make_dashboard(redis_url)
+    try:
+        server = make_server(HOST, port, app, threaded=True)
+    except (OSError, SystemExit) as error:
+        raise UsageError(f"can't listen at {HOST}:{port}", hint="is the port taken?") from error
+    click.echo(f"rq-dashboard at http://{HOST}:{port}")
+    server.serve_forever()
+
+
+def _refuse_other_sites() -> Response | None:
+    """A page that the operator's browser shows can't change anything here, nor read it under a name of its own."""
+    host = request.host.rpartition(":")[0] or request.host
+    origin = request.headers.get("Origin")
+    if host not in (HOST, "localhost") or origin not in (None, request.host_url.rstrip("/")):
+        return Response("only from this machine\n", 403)
+    return None
