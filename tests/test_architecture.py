@@ -13,7 +13,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 MODULES = sorted(path.relative_to(ROOT) for folder in ("app", "bench") for path in (ROOT / folder).rglob("*.py"))
-ONLY_WITH_SERVICE = {"app.archive.cli", "app.recorder.cli", "app.recorder.failed_cli", "app.recorder.utils"}
+ONLY_WITH_SERVICE = {
+    "app.archive.cli",
+    "app.recorder.cli",
+    "app.recorder.failed_cli",
+    "app.recorder.utils",
+    "app.replay.cli",
+}
 STORE_LIBRARIES = {"orjson"}
 
 
@@ -51,7 +57,7 @@ def test_a_module_imports_only_what_its_package_may(path: Path) -> None:
     name = name_of(path)
     ours = {package_of(found) for found in imports_of(path) if found.partition(".")[0] in ("app", "bench")} - {"app"}
     may = allowed().get(package_of(name), set()) | {package_of(name)}
-    if package_of(name) in ("app.archive", "app.recorder") and name not in ONLY_WITH_SERVICE:
+    if package_of(name) in ("app.archive", "app.recorder", "app.replay") and name not in ONLY_WITH_SERVICE:
         may = may - {"app.service"}
     assert ours <= may
 

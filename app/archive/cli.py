@@ -11,8 +11,9 @@ import typer
 
 from app.archive.audit import audit
 from app.archive.verify import Verifier
-from app.archive.verify_view import Progress, report_document, say_report
+from app.archive.verify_view import report_document, say_report
 from app.service.command import run_command
+from app.service.progress import Progress
 from app.service.settings import load_settings
 
 _EXAMPLES = 5
@@ -51,7 +52,7 @@ def verify(
     """
     folder = os.path.abspath(output_dir or load_settings().output_dir)
     started = time.monotonic()
-    with Progress(silent=quiet) as progress:
+    with Progress("verifying", silent=quiet) as progress:
         verifier = Verifier(folder, most_examples=examples, advance=progress.advance)
         progress.expect(verifier.count_files())
         result = audit(verifier, repair=repair)

@@ -1,4 +1,4 @@
-"""What `verify` shows: its progress on standard error, its report on standard output.
+"""What `verify` shows of its result.
 
 Names and contents may be anybody's: nothing is printed that a terminal could take for a command.
 """
@@ -6,65 +6,15 @@ Names and contents may be anybody's: nothing is printed that a terminal could ta
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Iterator
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from rich.text import Text
 
 from app.archive.audit import Result
 from app.archive.findings import MEANINGS, REPAIRABLE, Findings, Kind
 
-_LINE_INTERVAL_S = 5.0
-_BAR_INTERVAL_S = 0.1
 _CHECKED = ("days", "recordings", "superseded", "quarantined")
-
-
-class Progress:
-    """How many files were looked at, and how fast: a bar on a terminal, a line every few seconds elsewhere."""
-
-    def __init__(self, *, silent: bool) -> None:
-        self._silent = silent
-        self._done = 0
-        self._total = 0
-        self._started = self._said_at = time.monotonic()
-        console = Console(stderr=True)
-        columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-        self._bar = Bar(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
-        self._interval_s = _LINE_INTERVAL_S if self._bar.disable else _BAR_INTERVAL_S
-        self._task = self._bar.add_task("verifying", total=None, rate="")
-
-    def __enter__(self) -> Self:
-        if not self._silent:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def expect(self, total: int) -> None:
-        """About so many files there are."""
-        self._total = total
-        self._bar.update(self._task, total=total)
-
-    def advance(self) -> None:
-        """One more is done."""
-        self._done += 1
-        if time.monotonic() - self._said_at >= self._interval_s and not self._silent:
-            self._say()
-
-    def _say(self) -> None:
-        self._said_at = time.monotonic()
-        rate = f"{self._done / (self._said_at - self._started):,.0f} files/s"
-        total = max(self._total, self._done)
-        if self._bar.disable:
-            print(f"verifying: {self._done:,} of {total:,} files, {rate}", file=sys.stderr, flush=True)
-        else:
-            self._bar.update(self._task, completed=self._done, total=total, rate=rate)
 
 
 def say_report(folder: str, result: Result, seconds: float, *, repair: bool) -> None:

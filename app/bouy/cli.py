@@ -90,7 +90,7 @@ def bouy(
 ) -> None:
     """Run the recorder and what it needs as processes of this machine.
 
-    Services: cache (Redis) and recorder; for exec also app, the project.
+    Services: cache (Redis), recorder and db (PostgreSQL); for exec also app, the project.
     """
     environ = context.obj
     site = Site(ROOT, state.resolve(), environ)
@@ -119,7 +119,7 @@ def recorder(
 
 @app.command(cls=_Command)
 def up(context: typer.Context, services: _Services = None) -> None:
-    """Start services (cache, recorder) and what they need, or all."""
+    """Start services (cache, recorder, db) and what they need, or all."""
     me: Bouy = context.obj
     names = _known(services or SERVICES)
     load_settings()
@@ -131,7 +131,7 @@ def up(context: typer.Context, services: _Services = None) -> None:
 
 @app.command(cls=_Command)
 def down(context: typer.Context, services: _Services = None) -> None:
-    """Stop services (cache, recorder), or all."""
+    """Stop services (cache, recorder, db), or all."""
     me: Bouy = context.obj
     stopped = me.fleet.down(_known(services or SERVICES))
     for name in stopped:
@@ -159,7 +159,7 @@ def logs(
         int, typer.Option("--tail", metavar="N", min=0, help="Show the last N lines.")
     ] = _DEFAULT_LOG_LINES,
 ) -> None:
-    """Show the log of a service (cache or recorder)."""
+    """Show the log of a service (cache, recorder or db)."""
     me: Bouy = context.obj
     (name,) = _known([service])
     shell.tail(me.fleet, name, tail, follow)
@@ -173,7 +173,7 @@ def execute(
 ) -> None:
     """Run a command in the checkout, as a service (or app) would.
 
-    It has the fleet's settings, its Python and its Redis tools.
+    It has the fleet's settings, its Python, and the tools of its Redis and PostgreSQL.
     """
     me: Bouy = context.obj
     _known([service], APP)

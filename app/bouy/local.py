@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from app.bouy import environment
-from app.bouy.services import SERVICES, Launch, Service, Site, in_order, redis_url
+from app.bouy.services import SERVICES, Launch, Service, Site, database_url, in_order, redis_url
 from app.bouy.supervision import (
     MARKER,
     MARKER_FOREGROUND,
@@ -143,8 +143,8 @@ class Fleet:
         """The variables that the fleet's running services use; those that the caller sets come first."""
         running = {status.service for status in self.status() if status.state in _RUNNING}
         launches = {name: launch for name, launch in self.launches().items() if name in running}
-        url = redis_url(self.site, launches)
-        merged = {"REDIS_URL": url} if url else {}
+        urls = {"REDIS_URL": redis_url(self.site, launches), "DATABASE_URL": database_url(self.site, launches)}
+        merged = {name: url for name, url in urls.items() if url}
         for launch in launches.values():
             merged |= launch.settings
         return merged | {name: value for name, value in self.site.environ.items() if value and name in merged}
@@ -278,8 +278,11 @@ class Fleet:
 
     def _stop(self, processes: Collection[tuple[str, psutil.Process]]) -> None:
         for name in (SUPERVISORD, *reversed(SERVICES)):
-            timeout_s = SERVICES[name].stop_timeout_s if name in SERVICES else 5
-            stop_all([process for found, process in processes if found == name], timeout_s)
+            found = [process for owner, process in processes if owner == name]
+            if service := SERVICES.get(name):
+                stop_all(found, service.stop_timeout_s, service.stop_signal)
+            else:
+                stop_all(found, timeout_s=5)
 
     def _marks(self, name: str) -> dict[str, str]:
         return {MARKER: str(self.site.state), MARKER_SERVICE: name}

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import redis
 
+from app.bouy import postgres
 from app.bouy.environment import selected
 from app.recorder import client
 from app.service.redaction import without_password
@@ -41,6 +43,8 @@ class Site:
     environ: Mapping[str, str]
     first_port: int = 6379
     """The port that the cache takes if it is free."""
+    first_db_port: int = 5432
+    """The port that the database takes if it is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,20 @@ class Service:
     """The variable that names another such service, used instead of this one."""
     start_timeout_s: float = 20.0
     stop_timeout_s: int = 30
+    stop_signal: str = "TERM"
 
 
 def redis_url(site: Site, launches: Launches) -> str | None:
     """The Redis in use: the one that the caller names, else the fleet's own; None when it never ran."""
     cache = launches.get("cache")
     return site.environ.get("REDIS_URL") or (f"redis://{_HOST}:{cache.port}/0" if cache else None)
+
+
+def database_url(site: Site, launches: Launches) -> str | None:
+    """The database in use: the one that the caller names, else the fleet's own; None when it never ran."""
+    database = launches.get("db")
+    own = postgres.database_url(_db_folder(site), database.port) if database and database.port else None
+    return site.environ.get("DATABASE_URL") or own
 
 
 def output_dir(site: Site, settings: Mapping[str, str]) -> str:
@@ -155,6 +167,33 @@ def _cache_ready(launch: Launch, pid: int) -> bool:
             return False
 
 
+def _db_folder(site: Site) -> Path:
+    return site.state / "postgres"
+
+
+def _launch_db(site: Site, launches: Launches) -> Launch:
+    folder = _db_folder(site)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    last = launches.get("db")
+    port = _free_port(site.first_db_port, last.port if last else None)
+    postgres.database_url(folder, port)  # makes the password, for the server to begin with
+    return Launch([sys.executable, "-m", "app.bouy.postgres", str(folder), str(port)], str(site.root), {}, port)
+
+
+def _db_ready(launch: Launch, pid: int) -> bool:
+    # The process first makes its cluster, and only then becomes the server, which notes its id.
+    try:
+        noted = Path(launch.command[-2], "data", "postmaster.pid").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    asked = [postgres.program("pg_isready") or "pg_isready", "-q", "-h", _HOST, "-p", str(launch.port)]
+    return noted[:1] == [str(pid)] and subprocess.run(asked, check=False).returncode == 0
+
+
+def _db_health(launch: Launch, pid: int) -> str:
+    return READY if _db_ready(launch, pid) else "not accepting connections"
+
+
 def _launch_recorder(site: Site, launches: Launches) -> Launch:
     url = redis_url(site, launches)
     if url is None:
@@ -223,6 +262,16 @@ SERVICES: dict[str, Service] = {
             health=_recorder_health,
             address=lambda site, launch: output_dir(site, launch.settings),
             needs=("cache",),
+        ),
+        Service(
+            name="db",
+            launch=_launch_db,
+            ready=_db_ready,
+            health=_db_health,
+            address=lambda site, launch: f"{_HOST}:{launch.port}",
+            replaced_by="DATABASE_URL",
+            start_timeout_s=120.0,  # it may have to recover from a crash first
+            stop_signal="INT",  # at TERM PostgreSQL waits until its clients are gone
         ),
     )
 }

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from redis.connection import Connection, SSLConnection, parse_url
 
-from app.bouy import environment
+from app.bouy import environment, postgres
 from app.bouy.local import Fleet
 from app.bouy.services import DEFAULT_OUTPUT_DIR, SERVICES, output_dir, redis_program
 from app.recorder import client
@@ -49,6 +49,7 @@ def execute(fleet: Fleet, command: Sequence[str], folder: Path | None = None) ->
     variables = {**site.environ, **settings, "PATH": environment.search_path(site.environ, _tools(fleet))}
     variables.pop("REDISCLI_AUTH", None)  # the caller's, for some other Redis
     variables |= redis_cli_variables(settings.get("REDIS_URL"))
+    variables |= postgres.client_variables(settings.get("DATABASE_URL"))
     variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
     if folder is not None:
         variables["OUTPUT_DIR"] = output_dir(site, variables)
@@ -117,11 +118,12 @@ def _become(folder: Path, command: Sequence[str], variables: Mapping[str, str]) 
 
 
 def _tools(fleet: Fleet) -> Path:
-    """A folder with `redis-cli` and `redis-server` as the fleet uses them."""
+    """A folder with the programs of Redis and PostgreSQL as the fleet uses them."""
     fleet.make_folders()
     tools = fleet.site.state / "bin"
-    for name in ("redis-cli", "redis-server"):
-        program = redis_program(name)
+    programs = {name: redis_program(name) for name in ("redis-cli", "redis-server")}
+    programs |= {name: postgres.program(name) for name in postgres.PROGRAMS}
+    for name, program in programs.items():
         if program is None:
             continue
         text = _REDIS_CLI if name == "redis-cli" else '#!/bin/sh\nexec {program} "$@"\n'

@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import os
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -67,6 +68,7 @@ autostart=false
 autorestart=true
 startsecs=5
 startretries=1000
+stopsignal={stop_signal}
 stopwaitsecs={stop_timeout_s}
 killasgroup=true
 redirect_stderr=true
@@ -238,30 +240,44 @@ class _Transport(SupervisorTransport):  # type: ignore[misc]  # supervisor has n
 def configuration(services: Iterable[Service]) -> str:
     """supervisord's configuration for these services; the same for every fleet."""
     programs = [
-        _PROGRAM.format(name=service.name, priority=priority, stop_timeout_s=service.stop_timeout_s)
+        _PROGRAM.format(
+            name=service.name,
+            priority=priority,
+            stop_signal=service.stop_signal,
+            stop_timeout_s=service.stop_timeout_s,
+        )
         for priority, service in enumerate(services, start=1)
     ]
     return _HEAD + "".join(programs)
 
 
 def marked_processes(state: Path) -> list[Marked]:
-    """Every process of the fleet in this state folder: supervised, in the foreground or left over."""
-    found = []
+    """Every process of the fleet in this state folder: supervised, in the foreground or left over.
+
+    Those that a service started itself, as PostgreSQL does for each connection, are left to it.
+    """
+    found: dict[int, Marked] = {}
+    parents: dict[int, int] = {}
     for process in psutil.process_iter():
         try:
-            environ = process.environ()
+            environ, parent = process.environ(), process.ppid()
         except (psutil.Error, OSError):
             continue  # another user's, or gone
         if environ.get(MARKER) == str(state):
-            found.append(Marked(environ.get(MARKER_SERVICE, ""), process, MARKER_FOREGROUND in environ))
-    return found
+            found[process.pid] = Marked(environ.get(MARKER_SERVICE, ""), process, MARKER_FOREGROUND in environ)
+            parents[process.pid] = parent
+    return [one for pid, one in found.items() if _service_of(found, parents[pid]) != one.service]
 
 
-def stop_all(processes: list[psutil.Process], timeout_s: float) -> None:
+def _service_of(found: Mapping[int, Marked], pid: int) -> str | None:
+    return found[pid].service if pid in found else None
+
+
+def stop_all(processes: list[psutil.Process], timeout_s: float, stop_signal: str = "TERM") -> None:
     """Ask processes to end, and kill those that don't in time."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
+            process.send_signal(signal.Signals[f"SIG{stop_signal}"])
     for process in wait_for_end(processes, timeout_s):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -17,6 +17,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     redis_url: str | None = Field(default=None, description="Redis connection string; required by the recorder")
+    database_url: str | None = Field(
+        default=None, description="PostgreSQL connection string; bouy sets it where it runs a PostgreSQL"
+    )
     output_dir: Path = Field(default=Path("outputs"), description="where recordings are written")
     archive_dir: Path = Field(default=Path("archives"), description="where archived days are kept")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")

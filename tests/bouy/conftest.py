@@ -21,7 +21,7 @@ from app.bouy.services import SERVICES, Site
 from app.bouy.supervision import marked_processes
 
 ROOT = Path(__file__).resolve().parents[2]
-UNSET = ("REDIS_URL", "OUTPUT_DIR", "ARCHIVE_DIR", "NO_COLOR", "LOG_LEVEL", "LOG_FORMAT")
+UNSET = ("REDIS_URL", "DATABASE_URL", "OUTPUT_DIR", "ARCHIVE_DIR", "NO_COLOR", "LOG_LEVEL", "LOG_FORMAT")
 
 
 def free_port() -> int:

@@ -30,12 +30,12 @@ Eventually = Callable[[Callable[[], Any]], Any]
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["recorder", "--nonsense"], "No such option: --nonsense"),
-        (["up", "nonsense"], "no such service: nonsense (known: cache, recorder)"),
+        (["up", "nonsense"], "no such service: nonsense (known: cache, recorder, db)"),
         (["up", "app"], "app is not a service that runs"),
         (["down", "nonsense"], "no such service: nonsense"),
         (["logs"], "Missing argument"),
         (["logs", "cache", "--tail", "x"], "Invalid value"),
-        (["exec", "nonsense", "ls"], "no such service: nonsense (known: cache, recorder, app)"),
+        (["exec", "nonsense", "ls"], "no such service: nonsense (known: cache, recorder, db, app)"),
         (["exec", "app"], "Missing argument"),
         (["demo", "--count", "0"], "Invalid value"),
         (["demo", "--from", "/nonexistent"], "not a folder: /nonexistent"),
@@ -128,15 +128,16 @@ def test_recorder_says_what_runs_and_where_and_the_second_time_that_it_does(runn
 def test_ps_shows_each_service_on_a_line_without_colors(running: Bench) -> None:
     lines = running.bouy("ps").stdout.splitlines()
     assert lines[0].split() == ["SERVICE", "STATE", "HEALTH", "SINCE", "PID", "ADDRESS"]
-    cache, recorder = (line.split() for line in lines[1:])
+    cache, recorder, database = (line.split() for line in lines[1:])
     assert cache[:3] == ["cache", "running", "ready"]
     assert recorder[:3] == ["recorder", "running", "ready"]
+    assert database[:3] == ["db", "stopped", "-"]
     assert cache[5].startswith("127.0.0.1:")
     assert recorder[5] == str(running.output_dir)
     found = running.json("ps")
-    assert [one["service"] for one in found] == ["cache", "recorder"]
+    assert [one["service"] for one in found] == ["cache", "recorder", "db"]
     assert str(found[1]["pid"]) == recorder[4]
-    assert [one["health"] for one in found] == ["ready", "ready"]
+    assert [one["health"] for one in found] == ["ready", "ready", None]
 
 
 def test_ps_says_what_a_recorder_waits_for(running: Bench, eventually: Eventually) -> None:
@@ -156,7 +157,7 @@ def test_ps_says_what_a_recorder_waits_for(running: Bench, eventually: Eventuall
 
 
 def test_ps_shows_stopped_services_as_stopped(bench: Bench) -> None:
-    assert [one["state"] for one in bench.json("ps")] == ["stopped", "stopped"]
+    assert [one["state"] for one in bench.json("ps")] == ["stopped", "stopped", "stopped"]
 
 
 def test_a_reader_that_ends_early_is_no_error(running: Bench) -> None:
@@ -291,7 +292,7 @@ def in_foreground(bench: Bench, **variables: str) -> subprocess.Popen[str]:
 
 def test_the_recorder_in_the_foreground_is_one_of_the_fleet_and_ends_with_ctrl_c(bench: Bench) -> None:
     recorder = in_foreground(bench)
-    _, shown = bench.json("ps")
+    _, shown, _ = bench.json("ps")
     assert (shown["state"], shown["pid"], shown["address"]) == (
         "running (foreground)",
         recorder.pid,
@@ -300,7 +301,7 @@ def test_the_recorder_in_the_foreground_is_one_of_the_fleet_and_ends_with_ctrl_c
     assert shown["since"]
     assert f"is already running in the foreground (pid {recorder.pid})" in bench.bouy("recorder").stdout
     assert "already runs in the foreground" in bench.bouy("recorder", "--foreground", code=2).stderr
-    other = bench.bouy("up", code=2, OUTPUT_DIR=f"{bench.folder}/other").stderr
+    other = bench.bouy("up", "recorder", code=2, OUTPUT_DIR=f"{bench.folder}/other").stderr
     assert f"OUTPUT_DIR changed: {bench.output_dir} -> {bench.folder}/other" in other
     assert bench.running() == ["cache", "recorder", "supervisord"]
     recorder.send_signal(signal.SIGINT)
@@ -321,7 +322,7 @@ def test_down_stops_the_recorder_in_the_foreground(bench: Bench) -> None:
 def test_up_leaves_a_recorder_in_the_foreground_with_the_users_own_redis_alone(bench: Bench, redis_url: str) -> None:
     recorder = in_foreground(bench, REDIS_URL=redis_url)
     assert bench.running() == ["recorder"]
-    assert [one["action"] for one in bench.json("up", REDIS_URL=redis_url)] == ["replaced", "unchanged"]
+    assert [one["action"] for one in bench.json("up", "recorder", REDIS_URL=redis_url)] == ["replaced", "unchanged"]
     assert [one["action"] for one in bench.json("up", "cache")] == ["started"]
     assert recorder.poll() is None
     assert bench.json("down") == {"stopped": ["recorder", "cache"]}
