@@ -27,6 +27,9 @@ _REDIS_CLI = """\
 eval "set -- $BOUY_REDIS_CLI "'"$@"'
 exec {program} "$@"
 """
+_STARTUP = str(Path(__file__).with_name("startup"))
+"""A folder with the module that Python imports by itself at its start."""
+
 _TLS_OPTIONS = {"ssl_ca_certs": "--cacert", "ssl_certfile": "--cert", "ssl_keyfile": "--key"}
 
 
@@ -51,6 +54,7 @@ def execute(fleet: Fleet, command: Sequence[str], folder: Path | None = None) ->
     variables |= redis_cli_variables(settings.get("REDIS_URL"))
     variables |= postgres.client_variables(settings.get("DATABASE_URL"))
     variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_STARTUP, variables.get("PYTHONPATH"))))
     if folder is not None:
         variables["OUTPUT_DIR"] = output_dir(site, variables)
     _become(folder or site.root, command, variables)

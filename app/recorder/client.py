@@ -15,7 +15,7 @@ from rq.job import Job
 from rq.queue import Queue
 
 from app.recorder.decode import RECORD_FUNCTION
-from app.recorder.intake import leases
+from app.recorder.intake import QueueState, leases, look_at
 from app.store.errors import ServiceUnavailableError, UsageError
 
 QUEUE = "recorder"
@@ -135,11 +135,33 @@ class RecorderInfo:
     pid: int
     waiting_for: str | None
     """What keeps it from recording; None when it is ready."""
+    metrics: str | None = None
+    """Where it serves its metrics and health, as ``host:port``."""
+    recorded: int = 0
+    """Results since it was started."""
+    last_recorded: float | None = None
+    """When the last of them was, in seconds since 1970."""
+    rate_per_s: float = 0.0
+    """Results a second over the last minute."""
 
 
 def recorders(connection: Redis, queue: str = QUEUE) -> list[RecorderInfo]:
     """The recorders of a queue that live, by name. Raises redis-py's errors."""
     return [
-        RecorderInfo(name, str(state.get("hostname")), int(state.get("pid") or 0), state.get("waiting_for"))
+        RecorderInfo(
+            name,
+            str(state.get("hostname")),
+            int(state.get("pid") or 0),
+            state.get("waiting_for"),
+            state.get("metrics"),
+            int(state.get("recorded") or 0),
+            state.get("last_recorded"),
+            float(state.get("rate") or 0),
+        )
         for name, state in leases(connection, queue).items()
     ]
+
+
+def queue_state(connection: Redis, queue: str = QUEUE) -> QueueState:
+    """How many jobs wait, and have failed. Raises redis-py's errors."""
+    return look_at(connection, queue)

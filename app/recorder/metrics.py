@@ -45,6 +45,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         registry.register(RECORDER_JOBS)
+        for success in (True, False):  # so that there is something to see from the start
+            count_jobs(None, success=success, number=0)
         registry.register(_OfVitals(vitals, reserve_bytes))
         ProcessCollector(registry=registry)
         outcomes = Counter("recorder_outcomes_total", "What became of results", ["outcome"], registry=registry)
