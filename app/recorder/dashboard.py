@@ -45,7 +45,6 @@ def serve_dashboard(redis_url: str, port: int) -> None:
 def _refuse_other_sites() -> Response | None:
     """A page that the operator's browser shows can't change anything here, nor read it under a name of its own."""
     host = request.host.rpartition(":")[0] or request.host
-    origin = request.headers.get("Origin")
-    if host not in (HOST, "localhost") or origin not in (None, request.host_url.rstrip("/")):
-        return Response("only from this machine\n", 403)
-    return None
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    ours = origin in (None, request.host_url.rstrip("/")) and site in (None, "none", "same-origin")
+    return None if ours and host in (HOST, "localhost") else Response("only from this machine\n", 403)

@@ -42,7 +42,9 @@ class Vitals:
     behind_since: float | None = None
     """Since when (monotonic) a summary has been out of date; None while none is."""
     _queue: tuple[float, QueueState] | None = None
-    _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RATE_S + 1))
+    _recent: deque[tuple[float, int]] = field(
+        default_factory=lambda: deque([(time.monotonic(), 0)], maxlen=_RATE_S + 1)
+    )
 
     @property
     def waiting(self) -> Wait | None:
@@ -96,8 +98,6 @@ class Vitals:
 
     def rate_per_s(self) -> float:
         """Results a second over the last minute; for the thread that calls `note_pulse`."""
-        if len(self._recent) < 2:
-            return 0.0
         (first_at, first), (last_at, last) = self._recent[0], self._recent[-1]
         return (last - first) / max(last_at - first_at, 1e-9)
 

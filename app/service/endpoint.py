@@ -79,6 +79,7 @@ def _listen(host: str, first: int, routes: Routes) -> _Server:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 64
 
     def __init__(self, host: str, port: int, routes: Routes) -> None:
         self.routes = routes
