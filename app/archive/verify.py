@@ -5,10 +5,8 @@ Nothing but plain files is opened, so a pipe or a device can't hang it; one day 
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -20,9 +18,7 @@ from app.archive.findings import Findings, Kind
 from app.store import encode, ledger, scan
 from app.store.errors import UsageError
 from app.store.layout import Layout, is_date
-
-MAX_FILE_BYTES = 1024**3
-"""A larger file is reported and not read: its data would take many times its size in memory."""
+from app.store.plain import read_plain
 
 PATIENCE_S = 5.0
 """How long what a live recorder has in hand may take to agree: it promises a second."""
@@ -255,23 +251,6 @@ class Verifier:
     def _count(self, what: str, findings: Findings) -> None:
         findings.checked[what] += 1
         self._advance()
-
-
-def read_plain(path: str) -> tuple[bytes, float]:
-    """A plain file's bytes, and when it was last written. Raises OSError; for what is no plain file without a look."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise OSError(errno.EFBIG, f"it has more than {MAX_FILE_BYTES:,} bytes")
-        content = os.read(handle, status.st_size)
-        while len(content) < status.st_size and (more := os.read(handle, status.st_size - len(content))):
-            content += more
-        return content, status.st_mtime
-    finally:
-        os.close(handle)
 
 
 @contextmanager

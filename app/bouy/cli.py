@@ -16,7 +16,8 @@ import typer
 from typer.core import TyperArgument, TyperCommand
 
 from app.bouy import checks, demo, fleet_view, shell, status_view
-from app.bouy.demo_view import Progress, report_document, say_report
+from app.bouy.demo_replay import replay_demo
+from app.bouy.demo_view import Progress, report_document, say_replayed, say_report
 from app.bouy.generator import generate_results
 from app.bouy.local import Fleet, Outcome
 from app.bouy.output import Output, complain
@@ -30,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 
 _DEFAULT_LOG_LINES = 100
+_NEED_DATABASE = {"--use-default-output-dir", "--file", "--directory", "--digest"}
+"""Options of `replay` for which the db is started, unless the caller names one or the recordings go to a queue."""
 
 app = typer.Typer(
     add_completion=False,
@@ -207,7 +210,7 @@ def demonstrate(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave Redis and the recorder running.")] = False,
 ) -> None:
-    """Record example results with a fleet of its own.
+    """Record example results with a fleet of its own, and replay them.
 
     They go to outputs-demo in the checkout, or to OUTPUT_DIR.
     """
@@ -215,14 +218,17 @@ def demonstrate(
     fleet = Fleet(demo.demo_site(me.site), notify=complain)
     total, results = _results(source, count)
     load_settings()
-    me.output.say("starting Redis and the recorder")
+    me.output.say("starting Redis, the recorder and PostgreSQL")
     with demo.demo_fleet(fleet, keep):
         with Progress(me.output, total) as progress:
             report = demo.run_demo(fleet, results, progress.advance)
         if source and not report.recorded and not report.failures:
             raise UsageError("none of its files is a recording", path=str(source))
         say_report(me.output, report)
-        me.output.document(report_document(report))
+        me.output.say("")
+        replayed = replay_demo(fleet, report)
+        say_replayed(me.output, replayed)
+        me.output.document({**report_document(report), "replayed": replayed})
         if keep:
             me.output.say(f"still running; stop it with ./bouy --state {fleet.site.state} down")
     raise typer.Exit(0 if report.complete else 1)
@@ -237,6 +243,22 @@ def verify(
     me: Bouy = context.obj
     quiet = ["--quiet"] if me.output.silent and not me.output.as_json else []
     _run_module(me, ["app.archive", "verify", *(arguments or ()), *quiet])
+
+
+@app.command(cls=_Command, context_settings=_PASSED_ON)
+def replay(
+    context: typer.Context,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", hidden=True)] = None,
+) -> None:
+    """Bring recordings back into PostgreSQL (replay -h)."""
+    me: Bouy = context.obj
+    given = {argument.partition("=")[0] for argument in arguments or ()}
+    if given & _NEED_DATABASE and not given & {"--to-queue", "--help", "-h"}:
+        for outcome in me.fleet.up(["db"]):
+            if outcome.action == "started":
+                complain(_sentence(outcome))
+    quiet = ["--quiet"] if me.output.silent and not me.output.as_json else []
+    _run_module(me, ["app.replay", *(arguments or ()), *quiet])
 
 
 @app.command(cls=_Command, context_settings=_PASSED_ON)

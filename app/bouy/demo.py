@@ -24,6 +24,7 @@ from app.store.errors import RecorderError, ServiceUnavailableError, Unrecordabl
 from app.store.layout import Layout, Place, safe_name
 
 _FIRST_PORT = 6480
+_FIRST_DB_PORT = 55432
 _POLL_S = 0.1
 _MOST_WAITING = 500
 _STALLED_S = 120.0
@@ -63,16 +64,18 @@ class Report:
 
 
 def demo_site(site: Site) -> Site:
-    """The demonstration's own state, Redis and output folder, so that nothing of it reaches the real ones."""
+    """The demonstration's own state, servers and output folder, so that nothing of it reaches the real ones."""
     environ = {"OUTPUT_DIR": "outputs-demo", **{name: value for name, value in site.environ.items() if value}}
-    environ.pop("REDIS_URL", None)
-    return replace(site, state=site.state / "demo", environ=environ, first_port=_FIRST_PORT)
+    for name in ("REDIS_URL", "DATABASE_URL"):
+        environ.pop(name, None)
+    state = site.state / "demo"
+    return replace(site, state=state, environ=environ, first_port=_FIRST_PORT, first_db_port=_FIRST_DB_PORT)
 
 
 @contextmanager
 def demo_fleet(fleet: Fleet, keep: bool) -> Iterator[None]:
     """The demonstration's fleet, running; stopped at the end, however that comes, unless it is to be kept."""
-    names = [service.name for service in in_order(["recorder"])]
+    names = [service.name for service in in_order(["recorder", "db"])]
     fleet.make_folders()
     with only_one(fleet.site.state), _stoppable():
         kept = False

@@ -70,6 +70,17 @@ def say_report(output: Output, report: Report) -> None:
         output.say(f"example  {report.example}")
 
 
+def say_replayed(output: Output, replayed: dict[str, Any]) -> None:
+    """How much of it came back, and what the database has now."""
+    answers = replayed["loaded"] + replayed["superseded"]
+    output.say(
+        f"replayed {replayed['found']} files into PostgreSQL in {replayed['seconds']:.1f} s: {answers} hold an answer"
+    )
+    output.say("")
+    rows = [(table, str(count)) for table, count in replayed["tables"].items() if count]
+    output.table(("TABLE", "ROWS"), rows)
+
+
 def report_document(report: Report) -> dict[str, Any]:
     """The report as JSON, with each day's summary but its list of jobs."""
     layout = Layout(report.output_dir)

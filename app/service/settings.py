@@ -66,3 +66,12 @@ def require_redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
         raise UsageError("REDIS_URL is not set", hint="for example REDIS_URL=redis://127.0.0.1:6379/0")
     return settings.redis_url
+
+
+def require_database_url(settings: Settings) -> str:
+    """The database's URL, or a `UsageError` that says how to set it."""
+    if settings.database_url is None:
+        raise UsageError(
+            "DATABASE_URL is not set", hint="for example postgresql://user:password@127.0.0.1:5432/pantry_pirate_radio"
+        )
+    return settings.database_url

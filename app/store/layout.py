@@ -19,7 +19,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 UNKNOWN_SCRAPER = "unknown"
 """What the summary calls the scraper of a result that names none."""
@@ -51,6 +51,11 @@ def safe_name(text: str, limit: int = NAME_LIMIT_BYTES) -> str:
     mark = _CUT_MARK + hashlib.sha256(raw).hexdigest()[:32]
     kept = name[: limit - len(mark)]
     return re.sub(r"%[0-9A-F]?$", "", kept) + mark
+
+
+def original_name(name: str) -> str:
+    """The text that `safe_name` made a name of; a cut name as it is."""
+    return name if _CUT_MARK in name else unquote(name, errors="surrogatepass")
 
 
 def is_date(name: str) -> bool:

@@ -23,9 +23,13 @@ def days(layout: Layout) -> list[str]:
 def recording_names(layout: Layout, day: str) -> Iterator[str]:
     """The names inside a day's folder of its recordings, such as ``processed/job123.json``, sorted."""
     for folder in recording_folders(layout, day):
-        with os.scandir(f"{layout.day(day)}/{folder}") as entries:
-            names = [entry.name for entry in entries if is_recording(entry)]
-        yield from (f"{folder}/{name}" for name in sorted(names))
+        yield from (f"{folder}/{name}" for name in names_in(layout, day, folder))
+
+
+def names_in(layout: Layout, day: str, folder: str) -> list[str]:
+    """The names of the recordings in one folder of a day, sorted."""
+    with os.scandir(f"{layout.day(day)}/{folder}") as entries:
+        return sorted(entry.name for entry in entries if is_recording(entry))
 
 
 def recording_folders(layout: Layout, day: str) -> list[str]:
@@ -34,14 +38,20 @@ def recording_folders(layout: Layout, day: str) -> list[str]:
     return folders + [f"scrapers/{name}" for name in _subfolders(f"{layout.day(day)}/scrapers")]
 
 
+def superseded_name(name: str) -> str | None:
+    """The name of the recording that a file in ``superseded/`` is an older version of; None for a foreign file."""
+    kept = _SUPERSEDED.fullmatch(name)
+    return f"{kept[1]}.json" if kept else None
+
+
 def superseded_names(layout: Layout, day: str) -> set[str]:
     """The names inside a day's folder of the recordings that have an older version in ``superseded/``."""
     root = f"{layout.day(day)}/superseded"
     return {
-        f"{os.path.relpath(folder, root)}/{kept[1]}.json"
+        f"{os.path.relpath(folder, root)}/{current}"
         for folder, _, names in os.walk(root)
         for name in names
-        if (kept := _SUPERSEDED.fullmatch(name))
+        if (current := superseded_name(name))
     }
 
 

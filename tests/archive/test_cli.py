@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from app.archive import verify_view
-from app.archive.verify_view import Progress, printable
+from app.archive.verify_view import printable
+from app.service import progress as progress_module
+from app.service.progress import Progress
 from app.store import encode
 from app.store.layout import Layout, Place
 from tests.archive.conftest import DATE, DAY, record
@@ -252,8 +253,8 @@ def test_on_a_terminal_there_is_a_bar_and_it_goes_away(tmp_path: Path) -> None:
 def test_elsewhere_there_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verify_view, "_LINE_INTERVAL_S", 0.05)
-    with Progress(silent=False) as progress, Progress(silent=True) as silent:
+    monkeypatch.setattr(progress_module, "_LINE_INTERVAL_S", 0.05)
+    with Progress("verifying", silent=False) as progress, Progress("verifying", silent=True) as silent:
         progress.expect(2000)
         progress.advance()
         time.sleep(0.05)

@@ -19,7 +19,7 @@ from app.archive import verify
 from app.archive.findings import MEANINGS, REPAIRABLE, Findings, Kind
 from app.archive.verify import Verifier
 from app.recorder.write import RecordWriter
-from app.store import encode
+from app.store import encode, plain
 from tests.archive.conftest import DATE, DAY, Damage, check, job, problems, record
 from tests.recording import eventually, result
 
@@ -571,7 +571,7 @@ def test_a_folder_that_may_not_be_read_is_reported_and_its_summary_left_as_it_is
 
 def test_a_huge_file_is_reported_and_not_read(recorded: Path, day: Path) -> None:
     with open(day / "scrapers/nyc/b.json", "r+b") as file:
-        file.truncate(verify.MAX_FILE_BYTES + 1)
+        file.truncate(plain.MAX_BYTES + 1)
     assert problems(recorded) == {"unreadable": 1}
 
 

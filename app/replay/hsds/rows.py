@@ -56,6 +56,8 @@ class Mapped:
     rows: list[Row] = field(default_factory=list)
     """Parents before children; each id once a table."""
     notes: list[Note] = field(default_factory=list)
+    link_basis: dict[str, int] = field(default_factory=dict)
+    """How many services were put at a location by what: ``nesting``, ``reference``, ``only_location`` and so on."""
 
     @property
     def accepted(self) -> bool:
