@@ -73,8 +73,9 @@ class Metrics:
         self._written.inc(sum(file.size for file in batch.files))
         for file in batch.files:
             self._sync.observe(file.staged.sync_s)
-        for job in batch.jobs:
-            if enqueued_at := parse_timestamp(job.text("enqueued_at")):
+        for job, outcome in zip(batch.jobs, batch.outcomes, strict=True):
+            enqueued_at = parse_timestamp(job.text("enqueued_at"))
+            if enqueued_at is not None and outcome.kind is not Kind.POSTPONED:
                 self._lag.observe(max(0.0, (batch.durable_at - enqueued_at).total_seconds()))
 
 

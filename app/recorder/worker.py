@@ -187,7 +187,6 @@ class RecorderWorker(RQWorker):
     def _flush(self, *, idle: bool) -> None:
         self._writer.flush(idle=idle)
         self._vitals.note_dirty(self._writer.dirty)
-        self._vitals.free_bytes = self._writer.free_bytes
         self._trouble.report_behind("summary is behind", self._writer.summary_problem)
         self._trouble.report_behind("latest is behind", self._writer.latest_problem)
 
@@ -388,6 +387,7 @@ class RecorderWorker(RQWorker):
                 log.exception("pulse failed")
 
     def _renew(self) -> None:
+        self._vitals.free_bytes = self._writer.free_bytes
         self._intake.renew(hostname=self.hostname, pid=self.pid, **self._vitals.state())
 
     def _report_taken_back(self) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from app.store import encode, record
 from app.store.errors import LockedError, NameTooLongError, StorageError, UnrecordableError
-from app.store.files import DurableFiles, Staged, wrap_os_errors
+from app.store.files import DurableFiles, Staged, check_writable, wrap_os_errors
 from app.store.latest import LatestLink, exclusive
 from app.store.layout import Layout
 from app.store.ledger import Ledger, open_folders
@@ -119,15 +119,13 @@ class RecordWriter:
 
     @wrap_os_errors
     def check(self) -> None:
-        """Raise `StorageError` when the disk is nearly full, so that what is begun now may not fit.
+        """Raise `StorageError` when the disk is nearly full, so that what is begun now may not fit, or read-only.
 
         To be called before each batch: it also sees to it that this writer's ledger is still there.
         """
         self._ledger.keep()
         self._files.check_room(self._min_free_bytes)
-        if os.path.isdir(self.layout.daily) and not os.access(self.layout.daily, os.W_OK):
-            hint = "let the recorder's user write there, or remount it writable"
-            raise StorageError("OUTPUT_DIR isn't writable", path=self.layout.daily, hint=hint)
+        check_writable(self.layout.daily)
 
     def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
         """Prepare to write a result; see `record.build`, whose `UnrecordableError` it passes on."""

@@ -281,6 +281,14 @@ class DurableFiles:
             raise storage_error("can't make a folder", folder, error) from error
 
 
+def check_writable(folder: str) -> None:
+    """Raise `StorageError` when a folder is there and may not be written."""
+    if os.path.isdir(folder) and not os.access(folder, os.W_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise storage_error("OUTPUT_DIR isn't writable", folder, OSError(code, os.strerror(code)))
+
+
 def sweep(folders: Iterable[str], writer: str) -> int:
     """Remove the temporary files that a dead writer left in these folders; returns how many there were."""
     swept = 0

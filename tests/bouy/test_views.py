@@ -15,6 +15,8 @@ import psutil
 import pytest
 from redis import Redis
 
+from app.bouy.services import SERVICES
+from app.bouy.supervision import configuration
 from app.recorder import client
 from tests.bouy.conftest import Bench
 
@@ -80,6 +82,12 @@ def test_a_damaged_summary_is_no_summary(bench: Bench) -> None:
         assert bench.json("status")["today"] is None
 
 
+def test_each_services_log_is_rotated() -> None:
+    text = configuration(SERVICES.values())
+    for program in text.split("[program:")[1:]:
+        assert "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=3\n" in program
+
+
 def test_status_watch_goes_on_until_ctrl_c(running: Bench) -> None:
     watching = running.popen("status", "--watch")
     assert watching.stdout is not None
@@ -134,7 +142,10 @@ def test_rq_dashboard_is_a_service_on_loopback_that_up_starts_only_when_named(
 ) -> None:
     (cache, started) = running.json("up", "rq-dashboard")
     try:
-        assert (cache["service"], started["action"]) == ("cache", "unchanged")
+        assert [(one["service"], one["action"]) for one in (cache, started)] == [
+            ("cache", "unchanged"),
+            ("rq-dashboard", "started"),
+        ]
         with urllib.request.urlopen(f"{started['address']}/0/data/queues.json", timeout=20) as answer:
             assert "recorder" in str(json.load(answer))
         listening = [one.laddr for one in psutil.Process(started["pid"]).net_connections("inet") if not one.raddr]

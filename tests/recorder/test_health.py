@@ -151,7 +151,7 @@ def test_a_read_only_folder_is_seen_before_a_job_comes(redis_url: str, connectio
         (tmp_path / "daily").rename(tmp_path / "aside")
         (tmp_path / "daily").symlink_to("/proc/self")
         eventually(lambda: asked(port, "/readyz")[0] == 503)
-        assert failing(asked(port, "/readyz")[1]) == {"output": "OUTPUT_DIR isn't writable"}
+        assert failing(asked(port, "/readyz")[1]) == {"output": "OUTPUT_DIR isn't writable (Permission denied)"}
         (tmp_path / "daily").unlink()
         (tmp_path / "aside").rename(tmp_path / "daily")
         eventually(lambda: asked(port, "/readyz")[0] == 200)
