@@ -74,9 +74,9 @@ def bench(
     for path in (svg_file, json_file and json_file != "-" and Path(json_file)):
         if path and not path.resolve().parent.is_dir():
             raise UsageError("no such folder", path=str(path.resolve().parent))
-    workload = load_workload(source)
     scale = QUICK if quick else Scale()
     scale = replace(scale, runs=runs or scale.runs, jobs=jobs or scale.jobs)
+    workload = load_workload(source, scale.distinct)
     for contender in contenders:
         if contender.client:
             _say(f"environment of {contender.name}")

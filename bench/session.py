@@ -14,6 +14,7 @@ from bench.contenders import Contender, Family, Pace
 from bench.figures import Figures, Point, RedisMemory, Throughput
 from bench.producers import measure_producers
 from bench.trial import Bench, Trial
+from bench.workload import MOST
 
 _LIBRARIES = ("rq", "redis", "hiredis", "orjson")
 
@@ -23,6 +24,8 @@ class Scale:
     """How much is measured."""
 
     runs: int = 3
+    distinct: int = MOST
+    """How many results there are, at most; beyond that they come again under other ids."""
     jobs: int = 5_000
     slow_jobs: int = 300
     stock_jobs: int = 100
@@ -56,6 +59,7 @@ class Scale:
 
 QUICK = Scale(
     runs=1,
+    distinct=200,
     jobs=300,
     slow_jobs=20,
     stock_jobs=8,

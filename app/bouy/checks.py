@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -13,11 +14,14 @@ from app.bouy import environment
 from app.bouy.output import Output
 from app.store.errors import RecorderError
 
+_WAITING = 2
+"""More tests at once than there are processors: half of their time goes into waiting for leases, outages and ends."""
+
 _CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("pytest", "-n", "auto", "--dist", "worksteal"),
+    ("pytest", "-n", str((os.cpu_count() or 1) + _WAITING), "--dist", "worksteal"),
 )
 
 

@@ -129,8 +129,8 @@ def asked(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str
 def test_location_master_has_what_a_person_looks_for_in_one_row(asked: str) -> None:
     (row,) = query(
         asked,
-        "SELECT name, organization, address, city, state, zip, latitude::float, longitude::float, phone, website, email,"
-        " hours, scraper, source_file FROM location_master WHERE organization = 'Grace'",
+        "SELECT name, organization, address, city, state, zip, latitude::float, longitude::float, phone, website,"
+        " email, hours, scraper, source_file FROM location_master WHERE organization = 'Grace'",
     )
     assert row == (
         "Grace Hall",

@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -208,11 +209,13 @@ def test_the_real_recordings_come_back_whole(real_day: Path, database_url: str) 
 
 
 def test_what_the_database_refuses_is_kept_as_text_and_the_others_are_loaded(tmp_path: Path, database_url: str) -> None:
-    chunk = [prepare(write(tmp_path, recording(f"job-{n}", f"P{n}", source=n)).read_bytes(), f"{n}") for n in range(5)]
-    no_uuid = chunk[1].lines["record_source"][0].replace(b"-", b"x")
-    chunk[1] = replace(chunk[1], lines={**chunk[1].lines, "record_source": [no_uuid]})
-    no_json = chunk[3].lines["job_result"][0].replace(b"{", b"[", 1)
-    chunk[3] = replace(chunk[3], lines={**chunk[3].lines, "job_result": [no_json]})
+    contents = [
+        write(tmp_path, recording(f"job-{number}", f"P{number}", source=number)).read_bytes() for number in range(5)
+    ]
+    chunk = [prepare(content, str(number), sha256(content).digest()) for number, content in enumerate(contents)]
+    for number, table, whole, broken in ((1, "record_source", b"-", b"x"), (3, "job_result", b"{", b"[")):
+        lines = chunk[number].lines
+        chunk[number] = replace(chunk[number], lines={**lines, table: lines[table].replace(whole, broken, 1)})
     with Database(database_url) as database:
         database.migrate()
         loader = Loader(database, Loaded(), lambda text: None)
