@@ -133,6 +133,8 @@ def _names(folder: str) -> list[str]:
 
 
 def _free_bytes(folder: str) -> int | None:
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
     try:
         return shutil.disk_usage(folder).free
     except OSError:

@@ -54,7 +54,9 @@ def health(
         typer.Option("--port", metavar="N", min=1, help="Its port.  [default: RECORDER_METRICS_PORT]"),
     ] = None,
 ) -> int:
-    """Ask the recorder of this host whether it is ready; for the health check of a container.
+    """Ask a recorder of this host whether it is ready.
+
+    For the health check of a container.
 
     Exit codes: 0 it is, 1 it isn't and the answer says why, 2 wrong use, 3 nothing answers.
     """
@@ -78,14 +80,16 @@ def health(
 
 
 def metrics() -> None:
-    """Serve what stock RQ workers counted in PROMETHEUS_MULTIPROC_DIR.
+    """Serve the counts of stock RQ workers.
 
-    At RECORDER_METRICS_PORT, until Ctrl-C. A recorder of ours needs no such thing: it serves its own metrics.
+    That is what they left in PROMETHEUS_MULTIPROC_DIR, at RECORDER_METRICS_PORT, until Ctrl-C. A recorder of ours needs no such thing: it serves its own metrics.
     """
     settings = load_settings()
     folder = settings.prometheus_multiproc_dir
-    if folder is None or not settings.recorder_metrics_port:
-        raise UsageError("PROMETHEUS_MULTIPROC_DIR is not set, or RECORDER_METRICS_PORT is 0")
+    if folder is None:
+        raise UsageError("PROMETHEUS_MULTIPROC_DIR is not set", hint="the folder that the workers were started with")
+    if not settings.recorder_metrics_port:
+        raise UsageError("metrics are not served: RECORDER_METRICS_PORT is 0")
     folder.mkdir(parents=True, exist_ok=True)
     routes = {"/metrics": _exposition(lambda: shared_registry(folder))}
     with serving(settings.recorder_metrics_host, settings.recorder_metrics_port, routes) as address:
@@ -96,7 +100,10 @@ def metrics() -> None:
 def dashboard(
     port: Annotated[int, typer.Option("--port", metavar="N", min=1, help="Serve it at this port.")] = 9181,
 ) -> None:
-    """Serve rq-dashboard for REDIS_URL on loopback, reading payloads as data."""
+    """Serve rq-dashboard on loopback.
+
+    It shows REDIS_URL's queues, reads payloads as data and deletes nothing.
+    """
     from app.recorder.dashboard import serve_dashboard  # Flask and its kin, which nobody else needs
 
     serve_dashboard(require_redis_url(load_settings()), port)

@@ -59,7 +59,8 @@ class Prometheus:
             return None
 
     def query(self, expression: str) -> list[Any]:
-        return (self.ask("query", query=expression) or {}).get("result", [])
+        found: list[Any] = (self.ask("query", query=expression) or {}).get("result", [])
+        return found
 
     def firing(self) -> set[str]:
         alerts = (self.ask("alerts") or {}).get("alerts", [])
