@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Mapping
@@ -170,12 +171,16 @@ def _said(recorder: Mapping[str, Any]) -> str:
     return printable(f"{recorder['name']}: {state}; {recorder['recorded']:,} recorded; {where}")
 
 
+def _to_the_second(timestamp: object) -> str:
+    return re.sub(r"\.\d+", "", printable(str(timestamp)))[:25]
+
+
 def _scraper_lines(day: Day | None) -> list[str]:
     if day is None:
         return ["no summary yet"]
     by_count = sorted(day.scrapers.items(), key=lambda item: (-item[1]["count"], item[0]))
     rows = [
-        (printable(name)[:60], f"{one['count']:,}", str(one["first_job"]), str(one["last_job"]))
+        (printable(name)[:32], f"{one['count']:,}", _to_the_second(one["first_job"]), _to_the_second(one["last_job"]))
         for name, one in by_count[:_SCRAPERS_SHOWN]
     ]
     more = len(by_count) - len(rows)
