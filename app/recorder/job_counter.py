@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -91,16 +92,11 @@ def count_alone() -> None:
     values.ValueClass = values.MutexValue
 
 
+@cache
 def share_counts(folder: Path) -> None:
     """From now on count in files that other processes go on with. Raises OSError."""
-    if isinstance(_shared.get(folder), _Slot):
-        return
     folder.mkdir(parents=True, exist_ok=True)
-    _shared[folder] = slot = _Slot(folder)
-    values.ValueClass = values.MultiProcessValue(slot)  # type: ignore[no-untyped-call]
-
-
-_shared: dict[Path, _Slot] = {}
+    values.ValueClass = values.MultiProcessValue(_Slot(folder))  # type: ignore[no-untyped-call]
 
 
 def shared_registry(folder: Path) -> CollectorRegistry:

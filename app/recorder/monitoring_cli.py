@@ -82,7 +82,8 @@ def health(
 def metrics() -> None:
     """Serve the counts of stock RQ workers.
 
-    That is what they left in PROMETHEUS_MULTIPROC_DIR, at RECORDER_METRICS_PORT, until Ctrl-C. A recorder of ours needs no such thing: it serves its own metrics.
+    They leave them in PROMETHEUS_MULTIPROC_DIR; this adds them up, at RECORDER_METRICS_PORT, until Ctrl-C. A recorder
+    of ours needs no such thing: it serves its own metrics.
     """
     settings = load_settings()
     folder = settings.prometheus_multiproc_dir

@@ -356,6 +356,7 @@ class RecorderWorker(RQWorker):
         """Be known in Redis, as a worker and as a holder of jobs; wait for Redis if need be and allowed."""
         failures = 0
         while not self._stop.is_set():
+            self._vitals.step_began_at = time.monotonic()
             try:
                 self._renew()
                 self._report_taken_back()

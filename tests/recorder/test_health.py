@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,8 @@ from app.recorder.client import connect, enqueue_result, recorders
 from app.recorder.health import liveness, readiness
 from app.recorder.trouble import Part
 from app.recorder.vitals import Vitals
+from app.recorder.worker import Options, RecorderWorker
+from app.recorder.write import RecordWriter
 from app.store.errors import NoRoomError, StorageError
 from tests.conftest import free_port, recorder_process, redis_server_binary
 from tests.recorder.test_metrics import running, scraped
@@ -112,6 +115,20 @@ def test_a_recorder_lives_and_is_not_ready_while_redis_is_away_at_its_start_and_
         process.terminate()
         _, rest = process.communicate(timeout=20)
         assert "hush-hush" not in log + rest
+
+
+def test_a_recorder_that_never_meets_its_redis_does_not_look_dead(tmp_path: Path) -> None:
+    stop, vitals = threading.Event(), Vitals()
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with connect(url, retries=0) as connection, RecordWriter(str(tmp_path)) as writer:
+        worker = RecorderWorker(connection, writer, Options(), stop, vitals)
+        waiting = threading.Thread(target=worker._announce, kwargs={"wait": True})
+        vitals.step_began_at = long_ago = time.monotonic() - 1000
+        waiting.start()
+        eventually(lambda: vitals.waiting is not None and vitals.step_began_at > long_ago)
+        assert liveness(vitals).ok
+        stop.set()
+        waiting.join()
 
 
 def test_a_recorder_that_waits_for_its_folder_says_so(redis_url: str, tmp_path: Path) -> None:
