@@ -26,6 +26,8 @@ _CHUNK, _CHUNK_BYTES = 100, 8 * 1024 * 1024
 _SOCKET_TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
 _HEALTH_CHECK_INTERVAL_S = 15
+_MOST_SECONDS = 10**11
+"""Since 1970; later than that no calendar goes."""
 
 
 def connect(url: str, *, retries: int = 3) -> Redis:
@@ -147,19 +149,30 @@ class RecorderInfo:
 
 def recorders(connection: Redis, queue: str = QUEUE) -> list[RecorderInfo]:
     """The recorders of a queue that live, by name. Raises redis-py's errors."""
-    return [
-        RecorderInfo(
-            name,
-            str(state.get("hostname")),
-            int(state.get("pid") or 0),
-            state.get("waiting_for"),
-            state.get("metrics"),
-            int(state.get("recorded") or 0),
-            state.get("last_recorded"),
-            float(state.get("rate") or 0),
-        )
-        for name, state in leases(connection, queue).items()
-    ]
+    return [_info(name, state) for name, state in leases(connection, queue).items()]
+
+
+def _info(name: str, state: Mapping[str, Any]) -> RecorderInfo:
+    """What a lease says, as far as it makes sense: anybody who reaches Redis can write one."""
+
+    def text(key: str) -> str | None:
+        value = state.get(key)
+        return value if isinstance(value, str) else None
+
+    def number(key: str) -> float | None:
+        value = state.get(key)
+        return value if isinstance(value, int | float) and 0 <= value < _MOST_SECONDS else None
+
+    return RecorderInfo(
+        name,
+        str(text("hostname")),
+        int(number("pid") or 0),
+        text("waiting_for"),
+        text("metrics"),
+        int(number("recorded") or 0),
+        number("last_recorded"),
+        number("rate") or 0.0,
+    )
 
 
 def queue_state(connection: Redis, queue: str = QUEUE) -> QueueState:

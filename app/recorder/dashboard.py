@@ -9,8 +9,8 @@ from __future__ import annotations
 import click
 from flask import Flask, Response, request
 from rq.serializers import DefaultSerializer
+from rq_dashboard import web
 from rq_dashboard.cli import make_flask_app
-from rq_dashboard.web import setup_rq_connection
 from werkzeug.serving import make_server
 
 from app.recorder.rqjob import PickleData
@@ -19,21 +19,22 @@ from app.store.errors import UsageError
 HOST = "127.0.0.1"
 
 
-def make_dashboard(redis_url: str) -> Flask:
-    """The dashboard as a WSGI application."""
+def make_dashboard(redis_url: str, shown_as: str) -> Flask:
+    """The dashboard as a WSGI application; its pages name Redis as `shown_as`."""
     DefaultSerializer.loads = PickleData.loads
+    web.escape_format_instance_list = lambda _: [shown_as]
     app: Flask = make_flask_app(None, None, None, "")
     app.config["RQ_DASHBOARD_REDIS_URL"] = redis_url
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     app.config["DEPRECATED_OPTIONS"] = []
     app.before_request(_refuse_other_sites)
-    setup_rq_connection(app)
+    web.setup_rq_connection(app)
     return app
 
 
-def serve_dashboard(redis_url: str, port: int) -> None:
+def serve_dashboard(redis_url: str, shown_as: str, port: int) -> None:
     """Serve it on loopback until told to stop."""
-    app = make_dashboard(redis_url)
+    app = make_dashboard(redis_url, shown_as)
     try:
         server = make_server(HOST, port, app, threaded=True)
     except (OSError, SystemExit) as error:

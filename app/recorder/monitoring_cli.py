@@ -18,6 +18,7 @@ from app.recorder.job_counter import shared_registry
 from app.recorder.metrics import Metrics
 from app.recorder.vitals import Vitals
 from app.service.endpoint import JSON, Answer, serving
+from app.service.redaction import without_password
 from app.service.settings import Settings, load_settings, require_redis_url
 from app.store.errors import ServiceUnavailableError, UsageError
 
@@ -107,4 +108,5 @@ def dashboard(
     """
     from app.recorder.dashboard import serve_dashboard  # Flask and its kin, which nobody else needs
 
-    serve_dashboard(require_redis_url(load_settings()), port)
+    url = require_redis_url(load_settings())
+    serve_dashboard(url, without_password(url), port)

@@ -18,6 +18,7 @@ from rq.serializers import DefaultSerializer
 from app.recorder.client import enqueue_result
 from app.recorder.dashboard import make_dashboard
 from app.recorder.decode import RECORD_FUNCTION
+from app.service.redaction import without_password
 from tests.recording import burst, result
 
 
@@ -32,7 +33,7 @@ class Hostile:
 @pytest.fixture
 def browser(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
     monkeypatch.setattr(DefaultSerializer, "loads", DefaultSerializer.loads)  # put back at the end
-    return make_dashboard(redis_url).test_client()
+    return make_dashboard(redis_url, redis_url).test_client()
 
 
 LOCAL = {"base_url": "http://127.0.0.1:9181"}
@@ -59,6 +60,18 @@ def test_a_hostile_payload_is_looked_at_and_not_run(browser: FlaskClient, connec
     assert [one["id"] for one in listed["jobs"]] == [job.id]
     assert browser.get(f"/0/data/job/{job.id}.json", **LOCAL).status_code == 200
     assert not marker.exists()
+
+
+def test_pages_show_no_password(browser: FlaskClient, redis_url: str, connection: Redis) -> None:
+    connection.config_set("requirepass", "page-1001")
+    try:
+        url = f"{redis_url}?password=page-1001"
+        page = make_dashboard(url, without_password(url)).test_client().get("/", **LOCAL)
+        assert page.status_code == 200
+        assert b"page-1001" not in page.data
+        assert b"?password=***" in page.data
+    finally:
+        connection.config_set("requirepass", "")
 
 
 def test_nothing_is_deleted(browser: FlaskClient, connection: Redis) -> None:

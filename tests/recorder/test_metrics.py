@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from app.recorder import job_counter
-from app.recorder.client import connect, enqueue_result, enqueue_results, queue_state, recorders
+from app.recorder.client import RecorderInfo, connect, enqueue_result, enqueue_results, queue_state, recorders
 from app.recorder.job_counter import MOST_SCRAPERS, OTHER_SCRAPERS, RECORDER_JOBS
 from app.recorder.metrics import Metrics
 from app.recorder.vitals import Vitals
@@ -264,3 +265,10 @@ def test_a_look_at_the_queue_bears_odd_keys(redis_url: str, connection: Redis) -
     assert queue_state(connection).waiting == 1
     connection.set(b"rq:job:\xff\xfe", "not a hash")
     assert queue_state(connection).oldest_age_s == 0
+
+
+def test_a_lease_that_makes_no_sense_is_no_obstacle(connection: Redis) -> None:
+    connection.sadd("rq:recorder:recorder:holders", "odd")
+    state = {"hostname": 5, "pid": "x", "waiting_for": [], "metrics": 7, "recorded": -1, "last_recorded": 1e300}
+    connection.set("rq:recorder:recorder:lease:odd", json.dumps(state))
+    assert recorders(connection) == [RecorderInfo("odd", "None", 0, None)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +107,13 @@ def test_bouy_uses_such_a_redis_with_no_password_among_its_words(secured: Secure
         shown = bench.bouy("recorder", REDIS_URL=secured.url()).stdout
         shown += bench.bouy("ps", REDIS_URL=secured.url()).stdout
         shown += bench.bouy("status", REDIS_URL=secured.url()).stdout
+        dashboard = bench.json("up", "rq-dashboard", REDIS_URL=secured.url())[-1]
+        with urllib.request.urlopen(f"{dashboard['address']}/0/data/queues.json", timeout=20) as answer:
+            assert answer.status == 200
         assert "ready" in shown
         assert PASSWORD not in shown
-        (plan,) = (bench.state / "services").glob("*.json")
-        assert plan.stat().st_mode & 0o077 == 0
+        for plan in (bench.state / "services").glob("*.json"):
+            assert plan.stat().st_mode & 0o077 == 0
         for marked in bench.pids().values():
             assert PASSWORD not in " ".join(psutil.Process(marked).cmdline())
         changed = bench.bouy("recorder", REDIS_URL=secured.url(query=f"ssl_ca_certs={secured.authority}&db=1")).stdout
