@@ -121,7 +121,7 @@ def test_after_a_killed_supervisord_down_leaves_nothing(bench: Bench) -> None:
     bench.fleet().up(["recorder"])
     kill(bench, "supervisord")
     assert bench.running() == ["cache", "recorder"]
-    assert [status.state for status in bench.fleet().status()] == ["orphaned", "orphaned", "stopped"]
+    assert [status.state for status in bench.fleet().status()] == ["orphaned", "orphaned", "stopped", "stopped"]
     assert bench.fleet().down(ALL) == ["recorder", "cache"]
     assert bench.running() == []
 
