@@ -38,11 +38,14 @@ class Reporter:
         if not batch.outcomes:
             return
         seconds = (datetime.now(UTC) - batch.taken_at).total_seconds()
-        counts = Counter(outcome.kind for outcome in batch.outcomes)
+        tally = Counter((outcome.scraper_id, outcome.kind) for outcome in batch.outcomes)
+        counts: Counter[Kind] = Counter()
+        for (_, kind), number in tally.items():
+            counts[kind] += number
         log.info("batch", **{kind.value: number for kind, number in counts.items()}, seconds=round(seconds, 4))
         self._vitals.note_recorded(sum(counts[kind] for kind in SUCCESSES))
         if self._metrics is not None:
-            self._metrics.count(batch, seconds)
+            self._metrics.count(batch, tally, seconds)
 
 
 def _where(outcome: Outcome) -> dict[str, str]:
