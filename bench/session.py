@@ -12,6 +12,7 @@ from app.bouy.services import STREAM_NODE_MAX_BYTES
 from bench import depth, latency
 from bench.contenders import Contender, Family, Pace
 from bench.figures import Figures, Point, RedisMemory, Throughput
+from bench.lab import Lab
 from bench.producers import measure_producers
 from bench.trial import Bench, Trial
 from bench.workload import MOST
@@ -89,7 +90,7 @@ class Session:
             "distinct": bench.workload.distinct,
             "mean_bytes": bench.workload.mean_bytes,
         }
-        self.figures = Figures(_machine(bench), workload, asdict(scale))
+        self.figures = Figures(machine(bench.lab), workload, asdict(scale))
 
     def run(self, *, everything: bool) -> Figures:
         """All sections; producers only with everything else."""
@@ -194,8 +195,9 @@ def _memory(trial: Trial, day: int) -> RedisMemory:
     return RedisMemory(trial.jobs, trial.waiting_bytes / trial.jobs, per_job, per_job * day / 1e6)
 
 
-def _machine(bench: Bench) -> dict[str, object]:
-    server = bench.lab.connection.info("server")
+def machine(lab: Lab) -> dict[str, object]:
+    """What a run takes place on."""
+    server = lab.connection.info("server")
     return {
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
