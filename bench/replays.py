@@ -33,7 +33,7 @@ from app.store.layout import Layout, Place
 from bench.lab import Lab
 from bench.postgres import Postgres
 from bench.replay_figures import ReplayFigures, Run
-from bench.workload import DAY, GENERATED, load_workload
+from bench.workload import DAY, MOST, load_workload
 
 _STAGE_FILES = 3_000
 """So many of the files are loaded by the load stage alone, and by the plain loop."""
@@ -48,7 +48,7 @@ def write_recordings(source: Path | None, files: int | None, folder: Path) -> Pa
         return source
     if source is None:
         day = datetime.fromisoformat(DAY).replace(hour=23, minute=59, tzinfo=UTC)
-        results = generate_results(files or GENERATED, _SEED, day)
+        results = generate_results(files or MOST, _SEED, day)
     else:
         workload = load_workload(source)
         results = (workload.results(number, 1)[0] for number in range(files or 0))
