@@ -34,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hypothesis tries the same inputs in every default run, new ones with --faults; a busy machine is no failure."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; tests of Ctrl-C need it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile("recorder", deadline=None, derandomize=not config.getoption("--faults"), print_blob=True)
     settings.load_profile("recorder")
 

@@ -30,7 +30,9 @@ def run_checks(root: Path, environ: Mapping[str, str], pytest_arguments: Sequenc
     missing = sorted({name for name, *_ in _CHECKS if importlib.util.find_spec(name) is None})
     if missing:
         raise RecorderError(f"not installed: {', '.join(missing)}", hint="./bouy test installs them")
-    variables = {**environ, "PATH": environment.search_path(environ)}
+    # Without bytecode each of the hundreds of processes would compile the same modules once more.
+    variables = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    variables["PATH"] = environment.search_path(environ)
     results = []
     for name, *arguments in _CHECKS:
         more = pytest_arguments if name == "pytest" else ()
