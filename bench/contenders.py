@@ -77,6 +77,7 @@ _SIMPLE = ("--worker-class", "rq.worker.SimpleWorker")
 CONTENDERS = (
     _recorder("recorder", "one process"),
     _recorder("recorder-x2", "two processes", workers=2),
+    _recorder("recorder-quiet", "one process, no metrics, no log", "bench.quiet"),
     _recorder("recorder-unsynced", "one process, fsync off", "bench.unsynced"),
     _recorder("recorder-json", "one process, RQ's JSON serializer", packing=RECORDER_JSON),
     *(

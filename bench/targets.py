@@ -39,6 +39,7 @@ def judge(figures: Figures) -> list[Target]:
         at_least("against the stock worker, start of a day", 100.0, _ratio(rate, figures.rate("stock"))),
         at_least(f"against the stock worker, {depth:,} jobs into a day", 200.0, _ratio(last, stock_last)),
         at_least(f"the last against the first {figures.scale['window']} of {depth:,} jobs", 0.9, _ratio(last, first)),
+        at_least("with metrics and log against without", 0.95, _ratio(rate, figures.rate("recorder-quiet"))),
         at_least("two processes against one", 1.5, _ratio(figures.rate("recorder-x2"), rate)),
         below("peak memory of a process, MB", _MOST_PEAK_MB, peak),
     ]

@@ -17,6 +17,8 @@ ONLY_WITH_SERVICE = {
     "app.archive.cli",
     "app.recorder.cli",
     "app.recorder.failed_cli",
+    "app.recorder.monitoring_cli",
+    "app.recorder.running",
     "app.recorder.utils",
     "app.replay.cli",
 }

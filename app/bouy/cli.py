@@ -15,17 +15,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperArgument, TyperCommand
 
-from app.bouy import checks, demo, shell
+from app.bouy import checks, demo, fleet_view, shell, status_view
 from app.bouy.demo_replay import replay_demo
 from app.bouy.demo_view import Progress, report_document, say_replayed, say_report
 from app.bouy.generator import generate_results
-from app.bouy.local import Fleet, Outcome, Status
+from app.bouy.local import Fleet, Outcome
 from app.bouy.output import Output, complain
-from app.bouy.services import APP, SERVICES, Site, without_password
+from app.bouy.services import APP, SERVICES, Site
 from app.service.command import run_command
+from app.service.redaction import without_password
 from app.service.settings import load_settings
 from app.store.errors import UsageError
-from app.store.timestamps import format_timestamp
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
@@ -43,6 +43,7 @@ app = typer.Typer(
 _REST = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 _PASSED_ON: dict[str, Any] = _REST | {"help_option_names": []}
 _Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE...]", hidden=True)]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 _Service = Annotated[str, typer.Argument(metavar="SERVICE", hidden=True)]
 
 
@@ -92,7 +93,7 @@ def bouy(
 ) -> None:
     """Run the recorder and what it needs as processes of this machine.
 
-    Services: cache (Redis), recorder and db (PostgreSQL); for exec also app, the project.
+    Services: cache (Redis), recorder, db (PostgreSQL) and rq-dashboard; for exec also app, the project.
     """
     environ = context.obj
     site = Site(ROOT, state.resolve(), environ)
@@ -121,9 +122,12 @@ def recorder(
 
 @app.command(cls=_Command)
 def up(context: typer.Context, services: _Services = None) -> None:
-    """Start services (cache, recorder, db) and what they need, or all."""
+    """Start services and what they need, or all.
+
+    They are cache, recorder and db, and rq-dashboard, which is started only when it is named.
+    """
     me: Bouy = context.obj
-    names = _known(services or SERVICES)
+    names = _known(services or [name for name, service in SERVICES.items() if not service.only_if_named])
     load_settings()
     outcomes = me.fleet.up(names)
     for outcome in outcomes:
@@ -133,7 +137,7 @@ def up(context: typer.Context, services: _Services = None) -> None:
 
 @app.command(cls=_Command)
 def down(context: typer.Context, services: _Services = None) -> None:
-    """Stop services (cache, recorder, db), or all."""
+    """Stop services (cache, recorder, db, rq-dashboard), or all."""
     me: Bouy = context.obj
     stopped = me.fleet.down(_known(services or SERVICES))
     for name in stopped:
@@ -144,12 +148,25 @@ def down(context: typer.Context, services: _Services = None) -> None:
 
 
 @app.command(cls=_Command)
-def ps(context: typer.Context) -> None:
-    """Show the services, their state and health."""
+def ps(context: typer.Context, as_json: _AsJson = False) -> None:
+    """Show the services: state, health, port, work."""
     me: Bouy = context.obj
-    statuses = [(status, me.fleet.health(status)) for status in me.fleet.status()]
-    me.output.table(("SERVICE", "STATE", "HEALTH", "SINCE", "PID", "ADDRESS"), [_row(*pair) for pair in statuses])
-    me.output.document([asdict(status) | {"since": _since(status), "health": health} for status, health in statuses])
+    me.output.prefer_json(as_json)
+    lines = fleet_view.lines(me.fleet)
+    me.output.table(fleet_view.HEADER, [line.cells() for line in lines])
+    me.output.document([line.document() for line in lines])
+
+
+@app.command(cls=_Command)
+def status(
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, anew every other second, until Ctrl-C.")] = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Show what is recorded: rate, queue, today's scrapers."""
+    me: Bouy = context.obj
+    me.output.prefer_json(as_json)
+    status_view.show(me.fleet, me.output, watch=watch)
 
 
 @app.command(cls=_Command)
@@ -161,7 +178,7 @@ def logs(
         int, typer.Option("--tail", metavar="N", min=0, help="Show the last N lines.")
     ] = _DEFAULT_LOG_LINES,
 ) -> None:
-    """Show the log of a service (cache, recorder or db)."""
+    """Show the log of a service (cache, recorder, db or rq-dashboard)."""
     me: Bouy = context.obj
     (name,) = _known([service])
     shell.tail(me.fleet, name, tail, follow)
@@ -314,18 +331,3 @@ def _sentence(outcome: Outcome) -> str:
         "replaced": f"not started: {outcome.reason}, so that Redis is used",
     }[outcome.action]
     return f"{outcome.service} {words}" + (f" (pid {outcome.pid})" if outcome.pid else "")
-
-
-def _row(status: Status, health: str | None) -> tuple[str, ...]:
-    return (
-        status.service,
-        status.state,
-        health or "-",
-        _since(status) or "-",
-        str(status.pid or "-"),
-        status.address or "-",
-    )
-
-
-def _since(status: Status) -> str | None:
-    return None if status.since is None else format_timestamp(datetime.fromtimestamp(status.since, UTC))

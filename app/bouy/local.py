@@ -20,16 +20,7 @@ from pathlib import Path
 import psutil
 
 from app.bouy import environment
-from app.bouy.services import (
-    SERVICES,
-    Launch,
-    Service,
-    Site,
-    database_url,
-    in_order,
-    redis_url,
-    without_password,
-)
+from app.bouy.services import SERVICES, Launch, Service, Site, database_url, in_order, redis_url
 from app.bouy.supervision import (
     MARKER,
     MARKER_FOREGROUND,
@@ -42,6 +33,7 @@ from app.bouy.supervision import (
     marked_processes,
     stop_all,
 )
+from app.service.redaction import without_password
 from app.store.errors import RecorderError, ServiceUnavailableError, UsageError
 
 _POLL_S = 0.05

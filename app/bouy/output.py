@@ -21,6 +21,11 @@ class Output:
         self.fancy = sys.stdout.isatty() and not plain
         self.console = Console(force_terminal=self.fancy, no_color=not self.fancy, highlight=False, soft_wrap=True)
 
+    def prefer_json(self, as_json: bool) -> None:
+        """The same as --json before the command, where it stands behind it."""
+        self.as_json = self.as_json or as_json
+        self.silent = self.silent or as_json
+
     def say(self, text: str) -> None:
         """One line for the reader; not with --json or --quiet."""
         if not self.silent:
@@ -28,9 +33,7 @@ class Output:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Aligned columns, one line a row; not with --json or --quiet."""
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        for number, row in enumerate([header, *rows]):
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for number, line in enumerate(aligned(header, rows)):
             if not self.silent:
                 self.console.print(Text(line, style="bold" if number == 0 else ""))
 
@@ -38,6 +41,20 @@ class Output:
         """The command's one JSON document, with --json only."""
         if self.as_json:
             print(json.dumps(value, indent=2))
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table's lines."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+def printable(text: str) -> str:
+    """A text that does nothing to a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def complain(text: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +21,7 @@ import redis
 from app.bouy import postgres
 from app.bouy.environment import selected
 from app.recorder import client
+from app.service.redaction import without_password
 from app.store.errors import RecorderError, ServiceUnavailableError, StorageError
 
 DEFAULT_OUTPUT_DIR = "outputs"
@@ -45,6 +45,8 @@ class Site:
     """The port that the cache takes if it is free."""
     first_db_port: int = 5432
     """The port that the database takes if it is free."""
+    first_dashboard_port: int = 9181
+    """The port that rq-dashboard takes if it is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Service:
     start_timeout_s: float = 20.0
     stop_timeout_s: int = 30
     stop_signal: str = "TERM"
+    only_if_named: bool = False
+    """Whether `up` leaves it out unless it is named."""
 
 
 def redis_url(site: Site, launches: Launches) -> str | None:
@@ -95,12 +99,6 @@ def database_url(site: Site, launches: Launches) -> str | None:
     database = launches.get("db")
     own = postgres.database_url(_db_folder(site), database.port) if database and database.port else None
     return site.environ.get("DATABASE_URL") or own
-
-
-def without_password(text: str) -> str:
-    """A setting that can be shown: the passwords of the URLs in it are masked."""
-    text = re.sub(r"(://[^/?#:]*):[^/?#]*@", r"\1:***@", text)
-    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", text)
 
 
 def output_dir(site: Site, settings: Mapping[str, str]) -> str:
@@ -249,6 +247,21 @@ def _find_recorder(connection: redis.Redis, pid: int) -> client.RecorderInfo | N
     return next((one for one in client.recorders(connection) if (one.hostname, one.pid) == here), None)
 
 
+def _launch_dashboard(site: Site, launches: Launches) -> Launch:
+    url = redis_url(site, launches)
+    if url is None:
+        raise ServiceUnavailableError("the cache isn't running", hint="start it with ./bouy up cache")
+    last = launches.get("rq-dashboard")
+    port = _free_port(site.first_dashboard_port, last.port if last else None)
+    command = [sys.executable, "-m", "app.recorder", "dashboard", "--port", str(port)]
+    return Launch(command, str(site.root), {"REDIS_URL": url}, port)
+
+
+def _dashboard_ready(launch: Launch, pid: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((_HOST, launch.port or 0)) == 0
+
+
 SERVICES: dict[str, Service] = {
     service.name: service
     for service in (
@@ -278,6 +291,15 @@ SERVICES: dict[str, Service] = {
             replaced_by="DATABASE_URL",
             start_timeout_s=120.0,  # it may have to recover from a crash first
             stop_signal="INT",  # at TERM PostgreSQL waits until its clients are gone
+        ),
+        Service(
+            name="rq-dashboard",
+            launch=_launch_dashboard,
+            ready=_dashboard_ready,
+            health=lambda launch, pid: READY if _dashboard_ready(launch, pid) else "not accepting connections",
+            address=lambda site, launch: f"http://{_HOST}:{launch.port}",
+            needs=("cache",),
+            only_if_named=True,
         ),
     )
 }

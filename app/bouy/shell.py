@@ -14,6 +14,7 @@ from redis.connection import Connection, SSLConnection, parse_url
 from app.bouy import environment, postgres
 from app.bouy.local import Fleet
 from app.bouy.services import DEFAULT_OUTPUT_DIR, SERVICES, output_dir, redis_program
+from app.recorder import client
 from app.store.errors import RecorderError, UsageError
 
 _REDIS_CLI = """\
@@ -26,6 +27,9 @@ _REDIS_CLI = """\
 eval "set -- $BOUY_REDIS_CLI "'"$@"'
 exec {program} "$@"
 """
+_STARTUP = str(Path(__file__).with_name("startup"))
+"""A folder with the module that Python imports by itself at its start."""
+
 _TLS_OPTIONS = {"ssl_ca_certs": "--cacert", "ssl_certfile": "--cert", "ssl_keyfile": "--key"}
 
 
@@ -50,6 +54,7 @@ def execute(fleet: Fleet, command: Sequence[str], folder: Path | None = None) ->
     variables |= redis_cli_variables(settings.get("REDIS_URL"))
     variables |= postgres.client_variables(settings.get("DATABASE_URL"))
     variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_STARTUP, variables.get("PYTHONPATH"))))
     if folder is not None:
         variables["OUTPUT_DIR"] = output_dir(site, variables)
     _become(folder or site.root, command, variables)
@@ -85,7 +90,7 @@ def redis_cli_variables(url: str | None) -> dict[str, str]:
     try:
         parts = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError as error:
-        raise UsageError(f"REDIS_URL can't be used: {error}") from None
+        raise client.unusable(error) from None
     if path := parts.get("path"):
         options = ["-s", path]
     else:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from typing import Annotated
 
-import structlog
 import typer
 
 from app.recorder.client import connect
 from app.recorder.failed_cli import failed_app
+from app.recorder.job_counter import count_alone
+from app.recorder.metrics import Metrics
+from app.recorder.monitoring_cli import dashboard, health, metrics, serve_recorder
+from app.recorder.vitals import Vitals
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter, writer_name
 from app.service.command import run_command
 from app.service.logging import configure_logging
 from app.service.settings import Settings, load_settings, require_redis_url
 from app.store.errors import StorageError
-
-log = structlog.get_logger("recorder")
 
 _OPEN_INTERVAL_S = 2.0
 _RETRIES = 1  # the loop tries again for as long as it takes; here it must notice soon that it is to stop
@@ -30,6 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(failed_app, name="failed")
+for command in (health, metrics, dashboard):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -62,10 +66,14 @@ def run(settings: Settings, redis_url: str, *, burst: bool) -> None:
         default_result_ttl_s=settings.recorder_result_ttl,
     )
     stop = stop_on_signal()
-    writer = _open_writer(settings, max_bytes, stop, wait=not burst)
-    if writer is not None:
-        with connect(redis_url, retries=_RETRIES) as connection, writer:
-            RecorderWorker(connection, writer, options, stop).run(burst=burst)
+    count_alone()
+    vitals = Vitals()
+    counted = Metrics(vitals, settings.recorder_min_free_mb * 1024 * 1024) if settings.recorder_metrics_port else None
+    with serve_recorder(settings, vitals, counted):
+        writer = _open_writer(settings, max_bytes, stop, vitals, wait=not burst)
+        if writer is not None:
+            with connect(redis_url, retries=_RETRIES) as connection, writer:
+                RecorderWorker(connection, writer, options, stop, vitals, counted).run(burst=burst)
 
 
 def stop_on_signal() -> threading.Event:
@@ -82,20 +90,20 @@ def stop_on_signal() -> threading.Event:
     return stop
 
 
-def _open_writer(settings: Settings, max_bytes: int, stop: threading.Event, *, wait: bool) -> RecordWriter | None:
+def _open_writer(
+    settings: Settings, max_bytes: int, stop: threading.Event, vitals: Vitals, *, wait: bool
+) -> RecordWriter | None:
     """Open OUTPUT_DIR, waiting until it can be written to; None when told to stop meanwhile."""
     name, output_dir = writer_name(), str(settings.output_dir)
     min_free_bytes = settings.recorder_min_free_mb * 1024 * 1024
-    reported = ""
     while not stop.is_set():
+        vitals.step_began_at = time.monotonic()
         try:
             return RecordWriter(output_dir, name=name, max_bytes=max_bytes, min_free_bytes=min_free_bytes)
         except StorageError as error:
             if not wait:
                 raise
-            if str(error) != reported:
-                log.error("waiting", reason=error.message, path=error.path, hint=error.hint)
-                reported = str(error)
+            vitals.trouble.wait_for_disk(error)
             stop.wait(_OPEN_INTERVAL_S)
     return None
 

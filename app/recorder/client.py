@@ -15,7 +15,7 @@ from rq.job import Job
 from rq.queue import Queue
 
 from app.recorder.decode import RECORD_FUNCTION
-from app.recorder.intake import leases
+from app.recorder.intake import QueueState, leases, look_at
 from app.store.errors import ServiceUnavailableError, UsageError
 
 QUEUE = "recorder"
@@ -26,6 +26,8 @@ _CHUNK, _CHUNK_BYTES = 100, 8 * 1024 * 1024
 _SOCKET_TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
 _HEALTH_CHECK_INTERVAL_S = 15
+_MOST_SECONDS = 10**11
+"""Since 1970; later than that no calendar goes."""
 
 
 def connect(url: str, *, retries: int = 3) -> Redis:
@@ -43,7 +45,13 @@ def connect(url: str, *, retries: int = 3) -> Redis:
             retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries),
         )
     except ValueError as error:
-        raise UsageError(f"REDIS_URL can't be used: {error}") from None
+        raise unusable(error) from None
+
+
+def unusable(error: ValueError) -> UsageError:
+    """What is said of a URL that redis-py can't read; its own words about the port may quote a password."""
+    reason = "what stands where the port should is no port" if str(error).startswith("Port could not") else str(error)
+    return UsageError(f"REDIS_URL can't be used: {reason}", hint="special characters in a password are percent-encoded")
 
 
 def unavailable(error: RedisError) -> ServiceUnavailableError:
@@ -129,11 +137,44 @@ class RecorderInfo:
     pid: int
     waiting_for: str | None
     """What keeps it from recording; None when it is ready."""
+    metrics: str | None = None
+    """Where it serves its metrics and health, as ``host:port``."""
+    recorded: int = 0
+    """Results since it was started."""
+    last_recorded: float | None = None
+    """When the last of them was, in seconds since 1970."""
+    rate_per_s: float = 0.0
+    """Results a second over the last minute."""
 
 
 def recorders(connection: Redis, queue: str = QUEUE) -> list[RecorderInfo]:
     """The recorders of a queue that live, by name. Raises redis-py's errors."""
-    return [
-        RecorderInfo(name, str(state.get("hostname")), int(state.get("pid") or 0), state.get("waiting_for"))
-        for name, state in leases(connection, queue).items()
-    ]
+    return [_info(name, state) for name, state in leases(connection, queue).items()]
+
+
+def _info(name: str, state: Mapping[str, Any]) -> RecorderInfo:
+    """What a lease says, as far as it makes sense: anybody who reaches Redis can write one."""
+
+    def text(key: str) -> str | None:
+        value = state.get(key)
+        return value if isinstance(value, str) else None
+
+    def number(key: str) -> float | None:
+        value = state.get(key)
+        return value if isinstance(value, int | float) and 0 <= value < _MOST_SECONDS else None
+
+    return RecorderInfo(
+        name,
+        str(text("hostname")),
+        int(number("pid") or 0),
+        text("waiting_for"),
+        text("metrics"),
+        int(number("recorded") or 0),
+        number("last_recorded"),
+        number("rate") or 0.0,
+    )
+
+
+def queue_state(connection: Redis, queue: str = QUEUE) -> QueueState:
+    """How many jobs wait, and have failed. Raises redis-py's errors."""
+    return look_at(connection, queue)

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job
 from rq.queue import Queue
+from rq.registry import FailedJobRegistry
 from rq.suspension import WORKERS_SUSPENDED
+
+from app.store.timestamps import parse_timestamp
 
 LEASE_S = 5.0
 """How long a recorder that says nothing keeps its jobs."""
@@ -146,6 +151,16 @@ class TakenJob:
         return self.fields.get(name.encode(), b"").decode("utf-8", "replace")
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What a look at a queue shows."""
+
+    waiting: int
+    failed: int
+    oldest_age_s: float
+    """How long ago the job that is next was enqueued; 0 when none waits."""
+
+
 class Intake:
     """One recorder's hand in the queue. Every method may raise redis-py's errors."""
 
@@ -254,6 +269,23 @@ class Intake:
             TakenJob(job_id.decode("utf-8", "surrogateescape"), _hash(fields), deaths)
             for job_id, fields, deaths in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
+
+
+def look_at(connection: Redis, queue: str) -> QueueState:
+    """How a queue stands. Changes nothing."""
+    key = Queue.redis_queue_namespace_prefix + queue
+    with connection.pipeline(transaction=False) as pipeline:
+        pipeline.llen(key)
+        pipeline.zcard(FailedJobRegistry.key_template.format(queue))
+        pipeline.lindex(key, 0)
+        waiting, failed, first = pipeline.execute()
+    enqueued_at = None
+    if first is not None:
+        with suppress(ResponseError):  # it is no hash
+            said = connection.hget(Job.redis_job_namespace_prefix.encode() + first, "enqueued_at")
+            enqueued_at = parse_timestamp((cast(bytes | None, said) or b"").decode("utf-8", "replace"))
+    age_s = (datetime.now(UTC) - enqueued_at).total_seconds() if enqueued_at else 0.0
+    return QueueState(waiting, failed, max(0.0, age_s))
 
 
 def leases(connection: Redis, queue: str) -> dict[str, dict[str, Any]]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from rq import get_current_job
 
+from app.recorder.job_counter import count_jobs, share_counts
 from app.recorder.write import Kind, Outcome, RecordWriter
 from app.service.settings import load_settings
 from app.store import encode
 from app.store.errors import RecorderError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
+
+log = structlog.get_logger("recorder")
 
 
 def record_result(data: dict[str, Any]) -> dict[str, Any]:
@@ -22,16 +27,28 @@ def record_result(data: dict[str, Any]) -> dict[str, Any]:
     it raises instead, so that the job fails. For many results use the queue: this reads the whole day each time.
     """
     job = get_current_job()
+    scraper_id = None
     try:
         outcome = _record(data, job.id if job is not None else "direct-call")
-        error = outcome.reason
+        error, scraper_id = outcome.reason, outcome.scraper_id
     except RecorderError as failure:
         error = str(failure)
+    _count(scraper_id, success=error is None)
     if error is None:
         return {"status": "completed", "error": None, "output_file": outcome.path}
     if job is not None:
         raise UnrecordableError(error)
     return {"status": "failed", "error": error, "output_file": None}
+
+
+def _count(scraper_id: str | None, *, success: bool) -> None:
+    """Count the result: in PROMETHEUS_MULTIPROC_DIR where that is set, else in this process's memory."""
+    try:
+        if folder := load_settings().prometheus_multiproc_dir:
+            share_counts(folder)
+        count_jobs(scraper_id, success=success)
+    except (RecorderError, OSError, ValueError, RuntimeError, struct.error) as error:  # a full disk, a damaged file
+        log.warning("not counted", reason=str(error), hint="see PROMETHEUS_MULTIPROC_DIR")
 
 
 def _record(data: Any, job_id: str) -> Outcome:

@@ -29,9 +29,12 @@ from rq.worker.base import WorkerStatus
 from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
 from app.recorder.client import unavailable
 from app.recorder.decode import decode_result
-from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob
+from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob, look_at
+from app.recorder.metrics import Done, Metrics
+from app.recorder.report import Reporter
 from app.recorder.rqworker import RQWorker
-from app.recorder.trouble import Trouble
+from app.recorder.trouble import Part
+from app.recorder.vitals import Vitals
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
 from app.store.errors import LockedError, RecorderError, StorageError, UnrecordableError
 from app.store.timestamps import parse_timestamp
@@ -48,9 +51,6 @@ _READING_LIMIT_S = 60.0
 """Most processor time that reading a payload may take. A hostile one can keep the interpreter busy for ever, out of
 reach of any signal handler; then this process ends, and the job is tried alone, and at last put into quarantine unread.
 Time in which we are frozen, or wait for a disk, doesn't count."""
-
-_STALLED_S = 10.0
-"""A step of the loop that takes longer makes us unready: a disk that hangs gives no error."""
 
 _MAX_STAGED_BYTES = 64 * 1024 * 1024
 """Unpacked results held in memory at once; what is taken together may unpack to far more."""
@@ -69,6 +69,7 @@ class _Batch:
     known: list[tuple[TakenJob, bool, Outcome]] = field(default_factory=list)
     """Jobs that come with a receipt, for they were recorded before; and what `json_serializer` says of the others."""
     staged_bytes: int = 0
+    durable_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,13 @@ class RecorderWorker(RQWorker):
     """Records what is on a queue, as one of any number of recorders."""
 
     def __init__(
-        self, connection: Redis, writer: RecordWriter, options: Options, stop: threading.Event | None = None
+        self,
+        connection: Redis,
+        writer: RecordWriter,
+        options: Options,
+        stop: threading.Event | None = None,
+        vitals: Vitals | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         super().__init__(
             connection, options.queue, writer.name, options.default_result_ttl_s, options.allowed_callbacks
@@ -97,8 +104,10 @@ class RecorderWorker(RQWorker):
         self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
         self._stop = stop or threading.Event()
         self._recover_at = 0.0
-        self._step_began_at = time.monotonic()
-        self._trouble = Trouble()
+        self._vitals = vitals or Vitals()
+        self._vitals.name = self.name
+        self._trouble = self._vitals.trouble
+        self._reporter = Reporter(self._vitals, metrics)
         self._alone = 0
         """How many jobs more to take one at a time, since the disk refused something. If it is only one job's folder,
         the others go on, and that job goes to the end of the queue."""
@@ -125,7 +134,7 @@ class RecorderWorker(RQWorker):
     def _loop(self, *, burst: bool) -> None:
         failures = 0
         while not self._stop.is_set():
-            self._step_began_at = time.monotonic()
+            self._vitals.step_began_at = time.monotonic()
             jobs: list[TakenJob] = []
             try:
                 self._recover_if_due()
@@ -142,7 +151,7 @@ class RecorderWorker(RQWorker):
                     self._trouble.over()
             except SuspendedError:
                 self._give_back()
-                self._trouble.wait_for("suspended", hint="run `rq resume` to go on")
+                self._trouble.wait_for("suspended", Part.QUEUE, hint="run `rq resume` to go on")
                 if burst:
                     return
                 self._stop.wait(_WAIT_S)
@@ -152,7 +161,7 @@ class RecorderWorker(RQWorker):
                     self._alone = self._options.batch_size
                 if burst:
                     raise
-                self._trouble.wait_for(error.message, path=error.path, hint=error.hint)
+                self._trouble.wait_for_disk(error)
                 self._flush(idle=True)
                 self._back_off(failures)
                 failures += 1
@@ -168,9 +177,8 @@ class RecorderWorker(RQWorker):
             except Exception as error:  # a mistake of ours: jobs in hand must not be lost, nor others kept waiting
                 if burst:
                     raise
-                if self._trouble.wait_for(
-                    f"unexpected {type(error).__name__}: {error}", hint="report it, with this log"
-                ):
+                what = f"unexpected {type(error).__name__}: {error}"
+                if self._trouble.wait_for(what, Part.LOOP, hint="report it, with this log"):
                     log.exception("unexpected")
                 self._give_back()
                 self._back_off(failures)
@@ -178,6 +186,7 @@ class RecorderWorker(RQWorker):
 
     def _flush(self, *, idle: bool) -> None:
         self._writer.flush(idle=idle)
+        self._vitals.note_dirty(self._writer.dirty)
         self._trouble.report_behind("summary is behind", self._writer.summary_problem)
         self._trouble.report_behind("latest is behind", self._writer.latest_problem)
 
@@ -243,8 +252,9 @@ class RecorderWorker(RQWorker):
 
     def _complete(self, batch: _Batch) -> None:
         """Make a batch durable, and only then acknowledge it."""
-        self._step_began_at = time.monotonic()
+        self._vitals.step_began_at = time.monotonic()
         outcomes = self._writer.commit(batch.pending)
+        batch.durable_at = datetime.now(UTC)
         for job, json_serializer, outcome in batch.known:
             batch.jobs.append(job)
             batch.json_serializer.append(json_serializer)
@@ -259,7 +269,7 @@ class RecorderWorker(RQWorker):
             return
         (batch, outcomes), self._owed = self._owed, None
         refusal = self._acknowledge(batch, outcomes)
-        self._report(batch, outcomes)
+        self._reporter.report(Done(batch.jobs, batch.pending, outcomes, batch.started_at, batch.durable_at))
         if refusal is not None:
             raise refusal
         if outcomes and all(outcome.kind is Kind.POSTPONED for outcome in outcomes):
@@ -342,25 +352,11 @@ class RecorderWorker(RQWorker):
         else:
             self.enqueue_ready_dependents()
 
-    def _report(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            if outcome.kind is Kind.QUARANTINED:
-                log.error("job can't be recorded", job_id=outcome.job_id, reason=outcome.reason, path=outcome.path)
-            elif outcome.kind is Kind.POSTPONED:
-                hint = "another recorder is settling that; if it is frozen, end it"
-                log.warning("job put back", job_id=outcome.job_id, reason=outcome.reason, path=outcome.path, hint=hint)
-            for warning in outcome.warnings:
-                log.warning(warning, job_id=outcome.job_id, scraper_id=outcome.scraper_id, path=outcome.path)
-        if not outcomes:
-            return
-        counts = {kind.value: sum(outcome.kind is kind for outcome in outcomes) for kind in Kind}
-        seconds = (datetime.now(UTC) - batch.started_at).total_seconds()
-        log.info("batch", **{kind: n for kind, n in counts.items() if n}, seconds=round(seconds, 4))
-
     def _announce(self, *, wait: bool) -> None:
         """Be known in Redis, as a worker and as a holder of jobs; wait for Redis if need be and allowed."""
         failures = 0
         while not self._stop.is_set():
+            self._vitals.step_began_at = time.monotonic()
             try:
                 self._renew()
                 self._report_taken_back()
@@ -373,7 +369,9 @@ class RecorderWorker(RQWorker):
                 self._back_off(failures)
                 failures += 1
             else:
-                log.info("ready", queue=self.queue.name, worker=self.name, output_dir=self._writer.layout.root)
+                self._vitals.announced = True
+                root, endpoint = self._writer.layout.root, self._vitals.endpoint
+                log.info("ready", queue=self.queue.name, worker=self.name, output_dir=root, metrics=endpoint)
                 return
 
     def _keep_alive(self) -> None:
@@ -383,16 +381,15 @@ class RecorderWorker(RQWorker):
                 self._renew()
                 self._report_taken_back()
                 self.show_life()
+                self._vitals.note_pulse(look_at(self.connection, self._options.queue))
             except RedisError:
                 continue  # the main loop says so
             except Exception:  # without a lease the jobs in hand go to others, so nothing may end this loop
                 log.exception("pulse failed")
 
     def _renew(self) -> None:
-        waiting_for = self._trouble.waiting_for
-        if not waiting_for and time.monotonic() - self._step_began_at > _STALLED_S:
-            waiting_for = "the disk, or Redis, doesn't answer"
-        self._intake.renew(hostname=self.hostname, pid=self.pid, waiting_for=waiting_for or None)
+        self._vitals.free_bytes = self._writer.free_bytes
+        self._intake.renew(hostname=self.hostname, pid=self.pid, **self._vitals.state())
 
     def _report_taken_back(self) -> None:
         for recorder, count in self._intake.take_back().items():

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from app.store import encode, record
 from app.store.errors import LockedError, NameTooLongError, StorageError, UnrecordableError
-from app.store.files import DurableFiles, Staged, wrap_os_errors
+from app.store.files import DurableFiles, Staged, check_writable, wrap_os_errors
 from app.store.latest import LatestLink, exclusive
 from app.store.layout import Layout
 from app.store.ledger import Ledger, open_folders
@@ -67,6 +67,8 @@ class Outcome:
     reason: str | None = None
     """Why it was quarantined, or postponed."""
     warnings: tuple[str, ...] = ()
+    date: str | None = None
+    """The day that it is recorded under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,13 @@ class RecordWriter:
 
     @wrap_os_errors
     def check(self) -> None:
-        """Raise `StorageError` when the disk is nearly full, so that what is begun now may not fit.
+        """Raise `StorageError` when the disk is nearly full, so that what is begun now may not fit, or read-only.
 
         To be called before each batch: it also sees to it that this writer's ledger is still there.
         """
         self._ledger.keep()
         self._files.check_room(self._min_free_bytes)
+        check_writable(self.layout.daily)
 
     def stage(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Pending:
         """Prepare to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
@@ -144,7 +147,7 @@ class RecordWriter:
         place = built.place
         self._ledger.note(f"daily/{place.date}")
         path = self.layout.recording(place)
-        outcome = Outcome(Kind.RECORDED, path, place.job_id, place.scraper_id, warnings=built.warnings)
+        outcome = Outcome(Kind.RECORDED, path, place.job_id, place.scraper_id, warnings=built.warnings, date=place.date)
         try:
             staged = self._files.stage(path, built.content)
         except NameTooLongError as error:
@@ -216,6 +219,11 @@ class RecordWriter:
                 self.summary_problem = error
         if self.latest_problem is not None:
             self._advance_latest(self._newest)
+
+    @property
+    def free_bytes(self) -> int | None:
+        """What OUTPUT_DIR's disk had left at the last `check`."""
+        return self._files.free_bytes
 
     @property
     def dirty(self) -> bool:

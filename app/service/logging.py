@@ -9,6 +9,7 @@ from typing import TextIO, cast
 
 import structlog
 
+from app.service.redaction import Redactor
 from app.service.settings import Settings
 
 _LONGEST_TEXT = 1000
@@ -38,16 +39,33 @@ def _cut(_logger: object, _method: str, event: structlog.typing.EventDict) -> st
     return event
 
 
+def _without_secrets(settings: Settings) -> structlog.typing.Processor:
+    """Mask the passwords that the settings hold, and those of any URL."""
+    redactor = Redactor(str(value) for value in settings.model_dump().values())
+
+    def mask(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        for name, value in event.items():
+            if type(value) not in (int, float):
+                event[name] = redactor.clean(value)
+        return event
+
+    return mask
+
+
 def configure_logging(settings: Settings) -> None:
     """Set up logging for this process. RQ's own loggers are silenced: we report its jobs ourselves."""
     on_terminal = sys.stderr.isatty()
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not on_terminal)
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=on_terminal)
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,  # without local variables, which hold payloads and passwords
+            _without_secrets(settings),
             _cut,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,

@@ -38,6 +38,13 @@ class Settings(BaseSettings):
         ge=-1,
         description="seconds that a recorded job stays known in Redis if its producer doesn't say; -1: for ever",
     )
+    recorder_metrics_port: int = Field(
+        default=9108, ge=0, le=65535, description="port of /metrics, /livez and /readyz, or the next free one; 0: none"
+    )
+    recorder_metrics_host: str = Field(default="127.0.0.1", description="address that they are served at")
+    prometheus_multiproc_dir: Path | None = Field(
+        default=None, description="folder in which stock RQ workers that run record_result count together"
+    )
     recorder_allowed_callbacks: str = Field(
         default="", description="comma-separated dotted names of RQ callbacks and webhook URLs that jobs may use"
     )

@@ -47,6 +47,10 @@ class StorageError(RecorderError):
     """OUTPUT_DIR can't be written to just now; nothing of the batch was acknowledged."""
 
 
+class NoRoomError(StorageError):
+    """The disk has less room than is to be kept free."""
+
+
 class NameTooLongError(StorageError):
     """The file system can't hold so long a name."""
 

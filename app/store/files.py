@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -16,7 +17,7 @@ from functools import wraps
 from itertools import count
 from typing import ParamSpec, TypeVar, cast
 
-from app.store.errors import NameTooLongError, StorageError
+from app.store.errors import NameTooLongError, NoRoomError, StorageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,6 +44,8 @@ class Staged:
     """Its sync, once begun."""
     error: OSError | None = None
     """Why it couldn't be written or synced, if so; known when `synced` is done."""
+    sync_s: float = 0.0
+    """How long its sync took."""
 
 
 class DurableFiles:
@@ -63,6 +66,8 @@ class DurableFiles:
         """What waits for its write to begin."""
         self._left: set[str] = set()
         """Temporary files of failed batches."""
+        self.free_bytes: int | None = None
+        """What the disk had left when it was last asked."""
         self._make_root()
 
     def stage(self, path: str, content: bytes) -> Staged:
@@ -211,13 +216,14 @@ class DurableFiles:
             disk = os.statvfs(folder)
         except OSError as error:
             raise storage_error("can't ask how much is free", folder, error) from error
-        if disk.f_bavail * disk.f_frsize < min_free_bytes:
-            least, left = (count // 1024**2 for count in (min_free_bytes, disk.f_bavail * disk.f_frsize))
+        self.free_bytes = disk.f_bavail * disk.f_frsize
+        if self.free_bytes < min_free_bytes:
+            least, left = (count // 1024**2 for count in (min_free_bytes, self.free_bytes))
             hint = f"free some space; {left} MiB are left, and RECORDER_MIN_FREE_MB says how many to keep"
-            raise StorageError(f"less than {least} MiB are free", path=self.root, hint=hint)
+            raise NoRoomError(f"less than {least} MiB are free", path=self.root, hint=hint)
         if min_free_bytes and disk.f_files and disk.f_favail < MIN_FREE_INODES:  # some file systems don't count them
             hint = "remove files that nobody needs, or move to a file system with more"
-            raise StorageError(f"fewer than {MIN_FREE_INODES} inodes are free", path=self.root, hint=hint)
+            raise NoRoomError(f"fewer than {MIN_FREE_INODES} inodes are free", path=self.root, hint=hint)
 
     def close(self) -> None:
         """Stop the sync threads."""
@@ -275,6 +281,14 @@ class DurableFiles:
             raise storage_error("can't make a folder", folder, error) from error
 
 
+def check_writable(folder: str) -> None:
+    """Raise `StorageError` when a folder is there and may not be written."""
+    if os.path.isdir(folder) and not os.access(folder, os.W_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise storage_error("OUTPUT_DIR isn't writable", folder, OSError(code, os.strerror(code)))
+
+
 def sweep(folders: Iterable[str], writer: str) -> int:
     """Remove the temporary files that a dead writer left in these folders; returns how many there were."""
     swept = 0
@@ -307,7 +321,9 @@ def _sync(some: list[Staged], handles: list[int | None]) -> None:
             continue
         try:
             if staged.error is None:
+                began_at = time.perf_counter()
                 os.fsync(handle)
+                staged.sync_s = time.perf_counter() - began_at
         except OSError as error:
             staged.error = error
         finally:

@@ -30,12 +30,12 @@ Eventually = Callable[[Callable[[], Any]], Any]
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["recorder", "--nonsense"], "No such option: --nonsense"),
-        (["up", "nonsense"], "no such service: nonsense (known: cache, recorder, db)"),
+        (["up", "nonsense"], "no such service: nonsense (known: cache, recorder, db, rq-dashboard)"),
         (["up", "app"], "app is not a service that runs"),
         (["down", "nonsense"], "no such service: nonsense"),
         (["logs"], "Missing argument"),
         (["logs", "cache", "--tail", "x"], "Invalid value"),
-        (["exec", "nonsense", "ls"], "no such service: nonsense (known: cache, recorder, db, app)"),
+        (["exec", "nonsense", "ls"], "no such service: nonsense (known: cache, recorder, db, rq-dashboard, app)"),
         (["exec", "app"], "Missing argument"),
         (["demo", "--count", "0"], "Invalid value"),
         (["demo", "--from", "/nonexistent"], "not a folder: /nonexistent"),
@@ -89,6 +89,7 @@ def test_ctrl_c_while_bouy_is_still_importing_is_quiet(bench: Bench, tmp_path: P
         ("up", "bouy up [OPTIONS] [SERVICE...]"),
         ("down", "bouy down [OPTIONS] [SERVICE...]"),
         ("ps", "bouy ps [OPTIONS]"),
+        ("status", "bouy status [OPTIONS]"),
         ("logs", "bouy logs [OPTIONS] SERVICE"),
         ("exec", "bouy exec [OPTIONS] SERVICE COMMAND..."),
         ("demo", "bouy demo [OPTIONS]"),
@@ -127,17 +128,21 @@ def test_recorder_says_what_runs_and_where_and_the_second_time_that_it_does(runn
 
 def test_ps_shows_each_service_on_a_line_without_colors(running: Bench) -> None:
     lines = running.bouy("ps").stdout.splitlines()
-    assert lines[0].split() == ["SERVICE", "STATE", "HEALTH", "SINCE", "PID", "ADDRESS"]
-    cache, recorder, database = (line.split() for line in lines[1:])
+    titles = ["SERVICE", "STATE", "HEALTH", "SINCE", "PID", "PORT", "LAST", "RECORDED", "QUEUE", "ADDRESS"]
+    assert lines[0].split() == titles
+    cache, recorder, database, dashboard = (line.split() for line in lines[1:])
     assert cache[:3] == ["cache", "running", "ready"]
     assert recorder[:3] == ["recorder", "running", "ready"]
     assert database[:3] == ["db", "stopped", "-"]
-    assert cache[5].startswith("127.0.0.1:")
-    assert recorder[5] == str(running.output_dir)
+    assert dashboard[:3] == ["rq-dashboard", "stopped", "-"]
+    assert cache[-1] == f"127.0.0.1:{cache[5]}"
+    assert recorder[-1] == str(running.output_dir)
     found = running.json("ps")
-    assert [one["service"] for one in found] == ["cache", "recorder", "db"]
+    assert running.bouy("ps", "--json").stdout == running.bouy("--json", "ps").stdout
+    assert [one["service"] for one in found] == ["cache", "recorder", "db", "rq-dashboard"]
+    assert (str(found[1]["port"]), found[1]["queue"]) == (recorder[5], 0)
     assert str(found[1]["pid"]) == recorder[4]
-    assert [one["health"] for one in found] == ["ready", "ready", None]
+    assert [one["health"] for one in found] == ["ready", "ready", None, None]
 
 
 def test_ps_says_what_a_recorder_waits_for(running: Bench, eventually: Eventually) -> None:
@@ -157,7 +162,7 @@ def test_ps_says_what_a_recorder_waits_for(running: Bench, eventually: Eventuall
 
 
 def test_ps_shows_stopped_services_as_stopped(bench: Bench) -> None:
-    assert [one["state"] for one in bench.json("ps")] == ["stopped", "stopped", "stopped"]
+    assert [one["state"] for one in bench.json("ps")] == ["stopped"] * 4
 
 
 def test_a_reader_that_ends_early_is_no_error(running: Bench) -> None:
@@ -292,7 +297,7 @@ def in_foreground(bench: Bench, **variables: str) -> subprocess.Popen[str]:
 
 def test_the_recorder_in_the_foreground_is_one_of_the_fleet_and_ends_with_ctrl_c(bench: Bench) -> None:
     recorder = in_foreground(bench)
-    _, shown, _ = bench.json("ps")
+    _, shown, *_ = bench.json("ps")
     assert (shown["state"], shown["pid"], shown["address"]) == (
         "running (foreground)",
         recorder.pid,

@@ -16,9 +16,10 @@ from redis import Redis
 from rq.job import JobStatus
 
 from app.bouy.local import DiedError, Fleet
-from app.bouy.services import SERVICES, without_password
+from app.bouy.services import SERVICES
 from app.bouy.supervision import MARKER_SERVICE, marked_processes, wait_for_end
 from app.recorder import client
+from app.service.redaction import without_password
 from app.store.errors import ServiceUnavailableError, StorageError, UsageError
 from tests.bouy.conftest import Bench, free_port
 
@@ -120,7 +121,7 @@ def test_after_a_killed_supervisord_down_leaves_nothing(bench: Bench) -> None:
     bench.fleet().up(["recorder"])
     kill(bench, "supervisord")
     assert bench.running() == ["cache", "recorder"]
-    assert [status.state for status in bench.fleet().status()] == ["orphaned", "orphaned", "stopped"]
+    assert [status.state for status in bench.fleet().status()] == ["orphaned", "orphaned", "stopped", "stopped"]
     assert bench.fleet().down(ALL) == ["recorder", "cache"]
     assert bench.running() == []
 

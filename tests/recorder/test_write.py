@@ -116,7 +116,9 @@ def other(root: str) -> Iterator[RecordWriter]:
 def test_a_result_is_recorded_where_the_specification_says(root: str) -> None:
     with RecordWriter(root) as writer:
         (outcome,) = give(writer, result())
-        assert outcome == Outcome(Kind.RECORDED, f"{root}/daily/{DATE}/scrapers/nyc/job-1.json", "job-1", "nyc")
+        assert outcome == Outcome(
+            Kind.RECORDED, f"{root}/daily/{DATE}/scrapers/nyc/job-1.json", "job-1", "nyc", date=DATE
+        )
         assert text_at(outcome.path) == "t"
     assert_exact(root)
     assert_no_temporaries(root)
