@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from redis.exceptions import RedisError
 
+from app.bouy.demo import recordings
 from app.bouy.output import Output
 from app.service.command import run_command
 from app.store.errors import RecorderError, UsageError
@@ -20,11 +22,14 @@ from bench import chart, report
 from bench.contenders import CONTENDERS, OTHER_QUEUES, Contender
 from bench.figures import Figures
 from bench.lab import ROOT, open_lab
-from bench.session import QUICK, Scale, Session
+from bench.replays import Replays, write_recordings
+from bench.session import QUICK, Scale, Session, machine
 from bench.targets import judge
 from bench.trial import Bench
 from bench.venvs import python_of
 from bench.workload import load_workload
+
+_QUICK_FILES = 60
 
 app = typer.Typer(
     add_completion=False,
@@ -38,6 +43,12 @@ app = typer.Typer(
 def bench(
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Record these results instead of made-up ones.")
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Measure replay into a PostgreSQL of its own, instead.")
+    ] = False,
+    files: Annotated[
+        int | None, typer.Option("--files", metavar="N", min=1, help="With --replay: so many recordings.")
     ] = None,
     queues: Annotated[
         bool, typer.Option("--queues", help="Measure Huey, Dramatiq and Celery too; installs each once.")
@@ -70,13 +81,20 @@ def bench(
     its own, about 10 GB of disk and as many minutes. Let nothing else run meanwhile. It always ends
     with 0: a target that is missed is a finding.
     """
+    if files is not None and not replay:
+        raise UsageError("--files goes with --replay")
+    if replay:
+        _replay(
+            source, files or (_QUICK_FILES if quick else None), runs or (1 if quick else 3), json_file, scratch, keep
+        )
+        return
     contenders = _chosen([*CONTENDERS, *(OTHER_QUEUES if queues else ())], only)
     for path in (svg_file, json_file and json_file != "-" and Path(json_file)):
         if path and not path.resolve().parent.is_dir():
             raise UsageError("no such folder", path=str(path.resolve().parent))
-    workload = load_workload(source)
     scale = QUICK if quick else Scale()
     scale = replace(scale, runs=runs or scale.runs, jobs=jobs or scale.jobs)
+    workload = load_workload(source, scale.distinct)
     for contender in contenders:
         if contender.client:
             _say(f"environment of {contender.name}")
@@ -92,11 +110,25 @@ def bench(
         raise RecorderError(f"the bench's own Redis failed: {error}") from error
 
 
+def _replay(
+    source: Path | None, files: int | None, runs: int, json_file: str | None, scratch: Path, keep: bool
+) -> None:
+    if source is not None:
+        recordings(source)
+    with open_lab(scratch.resolve(), os.environ, keep=keep, say=_say) as lab:
+        folder = write_recordings(source and source.resolve(), files, lab.folder / "recordings")
+        figures = Replays(lab, folder, machine(lab), _say).run(runs)
+        _print(figures.document(), figures.show, json_file)
+
+
 def _publish(figures: Figures, json_file: str | None) -> None:
     targets = judge(figures)
-    document = report.document(figures, targets)
+    _print(report.document(figures, targets), lambda output: report.show(figures, targets, output), json_file)
+
+
+def _print(document: dict[str, Any], show: Callable[[Output], None], json_file: str | None) -> None:
     output = Output(os.environ, as_json=json_file == "-", quiet=False, no_color=False)
-    report.show(figures, targets, output)
+    show(output)
     output.document(document)
     sys.stdout.flush()
     if json_file not in (None, "-"):

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,16 +23,16 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from app.bouy.services import redis_program
+from app.service.command import stop_undisturbed, stoppable
 from app.store.errors import RecorderError
 from bench import ticks
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
-_OURS = ("REDIS_URL", "OUTPUT_DIR", "ARCHIVE_DIR", "LOG_", "RECORDER_", "RQ_", "PYTHON")
+_OURS = ("REDIS_URL", "DATABASE_URL", "PG", "OUTPUT_DIR", "ARCHIVE_DIR", "LOG_", "RECORDER_", "RQ_", "PYTHON")
 """Variables of the caller's that would change what is measured."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REMOVED = "removed"
 """Changed whenever a run's files were removed."""
 
@@ -92,6 +91,14 @@ class Worker:
         """The most memory that one of its living processes ever had; 0 where the system doesn't say."""
         return max((_peak_bytes(process.pid) for process in self._tree()), default=0)
 
+    def together_bytes(self) -> int:
+        """What all its living processes have in memory, with what they share counted once."""
+        total = 0
+        for process in self._tree():
+            with suppress(psutil.Error):
+                total += process.memory_full_info().pss
+        return total
+
     def terminate(self) -> None:
         """Ask it to end."""
         if not self.ended:
@@ -101,6 +108,16 @@ class Worker:
     def ended(self) -> bool:
         """Whether it has ended."""
         return self._popen.poll() is not None
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it has ended, but no longer than that."""
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout_s)
+
+    @property
+    def exit_code(self) -> int:
+        """What it ended with."""
+        return self._popen.wait()
 
     def kill(self) -> None:
         """Kill what is left of it."""
@@ -123,7 +140,7 @@ class Lab:
         self._environ = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
         self._made = 0
         self._workers: list[Worker] = []
-        port = _free_port()
+        port = free_port()
         self.url = f"redis://127.0.0.1:{port}/0"
         self._redis = self._start_redis(port)
         self.connection = Redis.from_url(self.url, retry=Retry(ConstantBackoff(0.05), 100))
@@ -151,10 +168,11 @@ class Lab:
         """The file of `ticks` of those who write to a folder."""
         return output_dir.with_suffix(".ticks")
 
-    def start(self, command: Sequence[str], output_dir: Path) -> Worker:
-        """Start a worker that writes to a folder."""
+    def start(self, command: Sequence[str], output_dir: Path, **variables: str) -> Worker:
+        """Start a worker that writes to a folder, with more variables in its environment."""
         self._made += 1
-        worker = Worker(command, self.environ(output_dir), self.folder / f"{self._made:03}.log")
+        environ = self.environ(output_dir) | variables
+        worker = Worker(command, environ, self.folder / f"{self._made:03}.log")
         self._workers.append(worker)
         return worker
 
@@ -200,7 +218,7 @@ def open_lab(parent: Path, environ: Mapping[str, str], *, keep: bool, say: Calla
     parent.mkdir(parents=True, exist_ok=True)
     _warn_of_removed(parent / _REMOVED, say)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
-    with _unwinding():
+    with stoppable():
         try:
             lab = Lab(folder, environ)
             try:
@@ -210,8 +228,7 @@ def open_lab(parent: Path, environ: Mapping[str, str], *, keep: bool, say: Calla
                     raise RecorderError(f"Redis did not start: {error}") from error
                 yield lab
             finally:
-                for number in _SIGNALS:
-                    signal.signal(number, signal.SIG_IGN)  # nothing may stop the stopping
+                stop_undisturbed()
                 lab.close()
         finally:
             if keep:
@@ -229,24 +246,8 @@ def _warn_of_removed(marker: Path, say: Callable[[str], None]) -> None:
             say(f"a run's files were removed {age:.0f} s ago: for some minutes ext4 may create files far more slowly")
 
 
-@contextmanager
-def _unwinding() -> Iterator[None]:
-    """Make a request to end, and a closed terminal, unwind like Ctrl-C."""
-
-    def leave(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
-    try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, leave)
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -23,7 +23,7 @@ def show(figures: Figures, targets: list[Target], output: Output) -> None:
         ("From enqueue to finished, ms", ("", "load", "jobs", "p50", "p99"), _latency(figures)),
         ("Producers", ("", "jobs/s", "min-max"), _producers(figures)),
         ("Redis memory", _MEMORY, _memory(figures)),
-        ("Targets", ("this recorder", "wanted", "figure", ""), _targets(targets)),
+        ("Targets", ("this recorder", "wanted", "figure", ""), target_rows(targets)),
     ):
         if rows:
             output.say(f"\n{title}")
@@ -57,14 +57,14 @@ def _throughput(figures: Figures) -> list[tuple[str, ...]]:
             one.family,
             one.title,
             str(one.jobs),
-            _number(one.jobs_per_s.median),
-            f"{_number(one.jobs_per_s.low)}-{_number(one.jobs_per_s.high)}",
-            _number(one.mb_per_s),
+            number(one.jobs_per_s.median),
+            f"{number(one.jobs_per_s.low)}-{number(one.jobs_per_s.high)}",
+            number(one.mb_per_s),
             f"{ours / one.jobs_per_s.median:.2f} x" if ours else "-",
-            _number(one.cpu_ms_per_job),
-            _number(one.redis_cpu_ms_per_job),
+            number(one.cpu_ms_per_job),
+            number(one.redis_cpu_ms_per_job),
             f"{one.peak_mb:.0f}",
-            _number(one.commands_per_job),
+            number(one.commands_per_job),
             f"{one.round_trips_per_job:.2f}",
         )
         for name, one in figures.throughput.items()
@@ -82,21 +82,21 @@ def _depth(figures: Figures) -> list[tuple[str, ...]]:
         known = {point.depth: point.ms_per_job for point in points}
         last = points[-1]
         cells = [known.get(depth) for depth in _depths(figures)[:-1]] + [last.ms_per_job]
-        rows.append((name, *("-" if cell is None else _number(cell) for cell in cells)))
+        rows.append((name, *("-" if cell is None else number(cell) for cell in cells)))
     return rows
 
 
 def _latency(figures: Figures) -> list[tuple[str, ...]]:
     def row(name: str, latency: Latency) -> tuple[str, ...]:
-        load = "idle" if latency.rate_per_s is None else f"half: {_number(latency.rate_per_s)}/s"
-        return name, load, str(latency.samples), _number(latency.p50_ms), _number(latency.p99_ms)
+        load = "idle" if latency.rate_per_s is None else f"half: {number(latency.rate_per_s)}/s"
+        return name, load, str(latency.samples), number(latency.p50_ms), number(latency.p99_ms)
 
     return [row(name, latency) for one in (figures.idle, figures.half_load) for name, latency in one.items()]
 
 
 def _producers(figures: Figures) -> list[tuple[str, ...]]:
     return [
-        (name, _number(rate.median), f"{_number(rate.low)}-{_number(rate.high)}")
+        (name, number(rate.median), f"{number(rate.low)}-{number(rate.high)}")
         for name, rate in figures.producers.items()
     ]
 
@@ -109,19 +109,20 @@ def _memory(figures: Figures) -> list[tuple[str, ...]]:
             f"{one.jobs:,}" + (f" (scaled to {day:,})" if one.jobs < day else ""),
             f"{one.waiting_bytes_per_job:,.0f}",
             f"{one.bytes_per_job:,.0f}",
-            _number(one.mb_for_day),
+            number(one.mb_for_day),
         )
         for name, one in figures.redis_memory.items()
     ]
 
 
-def _targets(targets: list[Target]) -> list[tuple[str, ...]]:
+def target_rows(targets: list[Target]) -> list[tuple[str, ...]]:
+    """Targets as rows of a table."""
     return [
         (target.text, target.wanted, "-" if target.figure is None else f"{target.figure:.2f}", _VERDICTS[target.met])
         for target in targets
     ]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that count, and no more."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -12,8 +12,10 @@ from app.bouy.services import STREAM_NODE_MAX_BYTES
 from bench import depth, latency
 from bench.contenders import Contender, Family, Pace
 from bench.figures import Figures, Point, RedisMemory, Throughput
+from bench.lab import Lab
 from bench.producers import measure_producers
 from bench.trial import Bench, Trial
+from bench.workload import MOST
 
 _LIBRARIES = ("rq", "redis", "hiredis", "orjson")
 
@@ -23,6 +25,8 @@ class Scale:
     """How much is measured."""
 
     runs: int = 3
+    distinct: int = MOST
+    """How many results there are, at most; beyond that they come again under other ids."""
     jobs: int = 5_000
     slow_jobs: int = 300
     stock_jobs: int = 100
@@ -56,6 +60,7 @@ class Scale:
 
 QUICK = Scale(
     runs=1,
+    distinct=200,
     jobs=300,
     slow_jobs=20,
     stock_jobs=8,
@@ -85,7 +90,7 @@ class Session:
             "distinct": bench.workload.distinct,
             "mean_bytes": bench.workload.mean_bytes,
         }
-        self.figures = Figures(_machine(bench), workload, asdict(scale))
+        self.figures = Figures(machine(bench.lab), workload, asdict(scale))
 
     def run(self, *, everything: bool) -> Figures:
         """All sections; producers only with everything else."""
@@ -190,8 +195,9 @@ def _memory(trial: Trial, day: int) -> RedisMemory:
     return RedisMemory(trial.jobs, trial.waiting_bytes / trial.jobs, per_job, per_job * day / 1e6)
 
 
-def _machine(bench: Bench) -> dict[str, object]:
-    server = bench.lab.connection.info("server")
+def machine(lab: Lab) -> dict[str, object]:
+    """What a run takes place on."""
+    server = lab.connection.info("server")
     return {
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

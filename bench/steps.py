@@ -24,7 +24,7 @@ from app.service.command import run_command
 from app.store import encode, record
 from bench.workload import load_workload
 
-_RESULTS, _PASSES = 1_500, 5
+_PASSES = 5
 _MAX_BYTES = 256 * 1024 * 1024
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -33,9 +33,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def steps(
     source: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Use these results.")] = None,
+    count: Annotated[int, typer.Option("--results", metavar="N", min=1, help="How many.")] = 1_500,
 ) -> None:
     """Time the steps that prepare a result."""
-    results = load_workload(source).results(0, _RESULTS)
+    results = load_workload(source, count).results(0, count)
     payloads = [pickle.dumps((RECORD_FUNCTION, None, (result,), {}), pickle.HIGHEST_PROTOCOL) for result in results]
     packed = [zlib.compress(payload) for payload in payloads]
     decoded = [decode_result(one) for one in packed]

@@ -34,20 +34,24 @@ def judge(figures: Figures) -> list[Target]:
     depth = figures.scale["depth"]
     peak = max(peaks, default=None)
     return [
-        _at_least("against the synced serial floor", 1.0, _ratio(rate, figures.rate("floor-sync"))),
-        _at_least("against the fastest task queue measured", 1.0, _ratio(rate, max(queues, default=None))),
-        _at_least("against the stock worker, start of a day", 100.0, _ratio(rate, figures.rate("stock"))),
-        _at_least(f"against the stock worker, {depth:,} jobs into a day", 200.0, _ratio(last, stock_last)),
-        _at_least(f"the last against the first {figures.scale['window']} of {depth:,} jobs", 0.9, _ratio(last, first)),
-        _at_least("two processes against one", 1.5, _ratio(figures.rate("recorder-x2"), rate)),
-        Target(
-            "peak memory of a process, MB", f"< {_MOST_PEAK_MB:g}", peak, None if peak is None else peak < _MOST_PEAK_MB
-        ),
+        at_least("against the synced serial floor", 1.0, _ratio(rate, figures.rate("floor-sync"))),
+        at_least("against the fastest task queue measured", 1.0, _ratio(rate, max(queues, default=None))),
+        at_least("against the stock worker, start of a day", 100.0, _ratio(rate, figures.rate("stock"))),
+        at_least(f"against the stock worker, {depth:,} jobs into a day", 200.0, _ratio(last, stock_last)),
+        at_least(f"the last against the first {figures.scale['window']} of {depth:,} jobs", 0.9, _ratio(last, first)),
+        at_least("two processes against one", 1.5, _ratio(figures.rate("recorder-x2"), rate)),
+        below("peak memory of a process, MB", _MOST_PEAK_MB, peak),
     ]
 
 
-def _at_least(text: str, wanted: float, figure: float | None) -> Target:
+def at_least(text: str, wanted: float, figure: float | None) -> Target:
+    """A target that is met from there on."""
     return Target(text, f">= {wanted:g}", figure, None if figure is None else figure >= wanted)
+
+
+def below(text: str, wanted: float, figure: float | None) -> Target:
+    """A target that is met below that."""
+    return Target(text, f"< {wanted:g}", figure, None if figure is None else figure < wanted)
 
 
 def _ratio(ours: float | None, theirs: float | None) -> float | None:

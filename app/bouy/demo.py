@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from redis import Redis
 from app.bouy.local import Fleet
 from app.bouy.services import Site, in_order, output_dir
 from app.recorder import client
+from app.service.command import stop_undisturbed, stoppable
 from app.store import encode, record
 from app.store.errors import RecorderError, ServiceUnavailableError, UnrecordableError, UsageError
 from app.store.layout import Layout, Place, safe_name
@@ -29,7 +29,6 @@ _POLL_S = 0.1
 _MOST_WAITING = 500
 _STALLED_S = 120.0
 _SUMMARY_WAIT_S = 5.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FAILED = frozenset({b"failed", b"stopped", b"canceled"})
 _NOT_RECORDINGS = frozenset({"superseded", "quarantine"})
 
@@ -77,7 +76,7 @@ def demo_fleet(fleet: Fleet, keep: bool) -> Iterator[None]:
     """The demonstration's fleet, running; stopped at the end, however that comes, unless it is to be kept."""
     names = [service.name for service in in_order(["recorder", "db"])]
     fleet.make_folders()
-    with only_one(fleet.site.state), _stoppable():
+    with only_one(fleet.site.state), stoppable():
         kept = False
         try:
             if not fleet.supervisor.running():
@@ -87,8 +86,7 @@ def demo_fleet(fleet: Fleet, keep: bool) -> Iterator[None]:
             yield
             kept = keep
         finally:
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_IGN)  # nothing may stop the stopping
+            stop_undisturbed()
             if not kept:
                 fleet.down(names)
 
@@ -102,19 +100,6 @@ def only_one(state: Path) -> Iterator[None]:
         except BlockingIOError:
             raise RecorderError("another ./bouy demo is running in this checkout") from None
         yield
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Make a request to end, and a closed terminal, unwind like Ctrl-C."""
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
-    try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _exit)
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def recordings(folder: Path) -> list[Path]:
@@ -260,7 +245,3 @@ def _place(data: dict[str, Any]) -> Place | None:
         return record.build(data, enqueued_at=None, now=datetime.now(UTC)).place
     except UnrecordableError:
         return None
-
-
-def _exit(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)

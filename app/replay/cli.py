@@ -13,15 +13,13 @@ import typer
 from app.replay import view
 from app.replay.database import Database, place_of
 from app.replay.digest import digest
-from app.replay.enqueue import RunInterruptedError
 from app.replay.plan import Plan, Selection, directory_plan, file_plan, output_dir_plan
-from app.replay.queue_cli import queue_target, replay_to_queue
 from app.replay.run import Report, replay
 from app.replay.workers import Chunk
 from app.service.command import run_command
 from app.service.progress import Progress
 from app.service.settings import Settings, load_settings, require_database_url, require_redis_url
-from app.store.errors import UsageError
+from app.store.errors import RunInterruptedError, UsageError
 
 _FEW_FILES = 200
 """So many are mapped sooner than other processes would have started."""
@@ -108,14 +106,18 @@ def replay_command(
         with Database(require_database_url(settings)) as database:
             print(json.dumps(digest(database), indent=2))
         return 0
-    target = queue_target(to_queue, function, rate=rate, resume=resume, restart=restart, force=force)
+    target = None
+    if any(value not in (None, False) for value in (to_queue, function, rate, resume, restart, force)):
+        from app.replay import queue_cli  # what it imports of Redis takes longer than many a replay
+
+        target = queue_cli.queue_target(to_queue, function, rate=rate, resume=resume, restart=restart, force=force)
     selection = Selection(since, until, frozenset(scrapers or ()), pattern, limit)
     plan = _plan(settings, selection, use_default_output_dir, file, directory)
     if target is None:
         return _to_database(plan, settings, workers, dry_run=dry_run, verbose=verbose, quiet=quiet, as_json=as_json)
     with Progress("enqueuing", silent=quiet or as_json) as progress:
         progress.expect(plan.count())
-        return replay_to_queue(
+        return queue_cli.replay_to_queue(
             plan,
             require_redis_url(settings),
             target,

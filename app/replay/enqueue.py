@@ -24,7 +24,7 @@ from rq import Queue
 
 from app.replay.plan import Found, Item, Plan, Refused, read
 from app.store import encode
-from app.store.errors import RecorderError, ServiceUnavailableError, UsageError
+from app.store.errors import RunInterruptedError, ServiceUnavailableError, UsageError
 from app.store.timestamps import format_timestamp
 
 RECORDER_QUEUE = "recorder"
@@ -42,12 +42,6 @@ _FINISHED_TTL_S = 30 * 86_400
 
 _RESUME = "the same command with --resume goes on from there"
 _IS_IT_THERE = "is it running, and REDIS_URL right?"
-
-
-class RunInterruptedError(RecorderError):
-    """A person has stopped the run; it can be resumed."""
-
-    exit_code = 130
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Loader:
         self._database = database
         self._notify = notify
         self._replayed_at = datetime.now(UTC)
+        database.run("prefer_indexes")
 
     def load(self, chunk: Sequence[Prepared], moved: Sequence[tuple[bytes, str]] = ()) -> None:
         """Load recordings, all or none, and note where known ones (SHA-256, path) are now.
@@ -119,8 +120,7 @@ class Loader:
             self._database.run(statement, {"files": list(files)})
 
     def _enter(self, new: Sequence[Prepared], loaded: Loaded) -> None:
-        for digest, schema in dict(one.schema for one in new if one.schema).items():
-            self._database.run("add_format", {"hash": digest, "schema": schema.decode()})
+        self._add_formats({one.schema.sha256: one.schema.written for one in new if one.schema})
         stored = {file for (file,) in self._database.run("stored_results", {"files": [one.sha256 for one in new]})}
         now = b"\t" + self._replayed_at.isoformat().encode()
         for table, columns in COLUMNS.items():
@@ -133,6 +133,12 @@ class Loader:
         loaded.accepted = sum(one.reason is None for one in new)
         loaded.rejected = Counter(one.reason for one in new if one.reason is not None)
         self._database.run("touch", {"files": [one.sha256 for one in new]})
+
+    def _add_formats(self, schemas: dict[bytes, bytes]) -> None:
+        for (known,) in self._database.run("stored_formats", {"hashes": list(schemas)}):
+            del schemas[known]
+        for digest, schema in schemas.items():  # as an array's elements, megabytes become gigabytes
+            self._database.run("add_format", {"hash": digest, "schema": schema.decode()})
 
     def _supersede(self, new: Sequence[Prepared], loaded: Loaded) -> bool:
         """Let the latest recording of each source count; whether that changed which ones do."""

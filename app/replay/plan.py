@@ -231,7 +231,7 @@ def _folder(path: str) -> str:
 def _single(file: str) -> Item:
     """The file that a person named, unless it leads elsewhere than its name says."""
     folders, name = os.path.split(file)
-    names = folders.split("/")
+    names = folders.split("/") if folders else []
     first = next((place for place, part in enumerate(names) if part not in ("", ".", "..")), len(names))
     if ".." in names[first:]:
         return Refused(file, "its path leaves with .. a folder that it has entered: name it without")

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
-from functools import lru_cache
-from typing import Any
 from uuid import UUID
-
-import orjson
 
 from app.replay.hsds.mapping import VERSION, map_recording
 from app.replay.hsds.rows import Mapped, Note
+from app.replay.jsonb import Json, compact, for_jsonb
+from app.replay.reading import Recording, Schema, read_recording
 
 COLUMNS = {
     "job_result": (
@@ -43,18 +37,6 @@ _RAW_LIMIT = 100_000
 """Longest text that is kept of something quarantined; all of it is in job_result, unless the file is damaged."""
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": ""})
-_NOT_FOR_JSONB = re.compile(
-    rb"\\u0000|\\u[dD][89a-fA-F]|[:\[,]\s*-?(?:NaN|Infinity|\d+(?:\.\d+)?[eE][+-]?\d{4})|\d{5000}"
-)
-"""What jsonb refuses: NUL, lone surrogates, NaN, numbers of thousands of digits. What only looks so is kept too."""
-
-_NUL = b"\\u0000"
-_MOST_DIGITS = 4000
-"""A number with more, before its point or after it, may be too long for jsonb."""
-
-_CACHED_SCHEMAS = 32
-_CACHED_LENGTH = 200_000
-"""A longer schema is worked on each time; so many of them would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +50,7 @@ class Prepared:
     source_id: UUID | None
     lines: dict[str, bytes] = field(default_factory=dict)
     """Its lines for COPY by table, without the last one's end; in ``replay_record`` without the last column."""
-    schema: tuple[bytes, bytes] | None = None
-    """job.format: its SHA-256, and its JSON."""
+    schema: Schema | None = None
 
     @property
     def damaged(self) -> bool:
@@ -82,17 +63,6 @@ def is_damaged(reason: str | None) -> bool:
     return reason is not None and reason.startswith(_DAMAGED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Schema:
-    """job.format, which is the same in thousands of recordings."""
-
-    sha256: bytes
-    """Of its compact JSON with sorted keys."""
-    written: bytes | None
-    """None if jsonb would refuse it."""
-    has_float: bool
-
-
 def prepare(content: bytes, path: str, digest: bytes) -> Prepared:
     """A file's content, whose SHA-256 is `digest`, as rows; whatever is wrong with it becomes a reason."""
     try:
@@ -100,22 +70,18 @@ def prepare(content: bytes, path: str, digest: bytes) -> Prepared:
     except UnicodeDecodeError as error:
         return _damaged(digest, path, NOT_UTF8, str(error), content)
     try:
-        data, exact = _read(content, text)
+        recording = read_recording(text)
     except ValueError as error:
         return _damaged(digest, path, NOT_JSON, str(error), content)
-    mapped = map_recording(data)
+    mapped = map_recording(recording.data)
     source_id = None if mapped.source_key is None or not mapped.accepted else _hashed(mapped.source_key)
-    schema, document = _apart(data)
-    written = _jsonb(document)
-    kept = text if written is None or not exact else None
-    cut = (schema.sha256, schema.written) if schema and schema.written is not None else None
     lines = {
-        "job_result": _result(digest, path, data, mapped, len(content), cut and cut[0], written, kept),
+        "job_result": _result(digest, path, recording, mapped, text, len(content)),
         "replay_record": _record(digest, path, mapped, source_id),
         "record_source": _sources(digest, mapped),
         "quarantine": _notes(digest, path, mapped.job_id, mapped.notes),
     }
-    return Prepared(digest, path, mapped.reason, source_id, lines, cut)
+    return Prepared(digest, path, mapped.reason, source_id, lines, recording.schema)
 
 
 def refused(prepared: Prepared, why: str, *, keep_result: bool) -> Prepared:
@@ -154,7 +120,7 @@ def _record(digest: bytes, path: str, mapped: Mapped, source_id: UUID | None) ->
         mapped.shape,
         mapped.source_key,
         source_id,
-        None if mapped.input is None else _jsonb(mapped.input),
+        None if mapped.input is None else for_jsonb(mapped.input),
         VERSION,
     )
 
@@ -169,7 +135,7 @@ def _sources(digest: bytes, mapped: Mapped) -> bytes:
                     row.table.encode(),
                     str(row.id).encode(),
                     job_id,
-                    _field(_Json(_compact(row.fields))),
+                    _field(Json(compact(row.fields))),
                 )
             )
             for row in mapped.rows
@@ -186,78 +152,10 @@ def _notes(digest: bytes, path: str, job_id: str | None, notes: Iterable[Note]) 
     )
 
 
-def _read(content: bytes, text: str) -> tuple[Any, bool]:
-    """A file's data, and whether it says all that the file does. Raises ValueError."""
-    try:
-        data = orjson.loads(content)
-    except orjson.JSONDecodeError:  # an escaped lone surrogate, NaN: the careful way knows
-        pass
-    else:
-        schema, document = _apart(data)
-        if not (_has_float(document) or (schema and schema.has_float)):
-            return data, True
-    exact = True
-
-    def check(digits: str) -> float:
-        nonlocal exact
-        number = float(digits)
-        exact = exact and math.isfinite(number) and Decimal(digits) == Decimal(repr(number))
-        return number
-
-    try:
-        return json.loads(text, parse_float=check, parse_constant=check), exact
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def _has_float(value: object) -> bool:
-    """Whether a number in it may have lost digits: integers of over 64 bits are read as floats too."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-        elif isinstance(one, float):
-            return True
-    return False
-
-
-def _apart(data: Any) -> tuple[_Schema | None, Any]:
-    """A recording's schema, and the rest: all of it where there is no schema, or none that jsonb takes."""
-    job = data.get("job") if isinstance(data, dict) else None
-    if not isinstance(job, dict) or job.get("format") is None:
-        return None, data
-    written = _compact(job["format"])
-    schema = (_cached_schema if len(written) <= _CACHED_LENGTH else _schema)(written)
-    if schema.written is None:
-        return schema, data
-    return schema, {**data, "job": {name: value for name, value in job.items() if name != "format"}}
-
-
-def _schema(written: bytes) -> _Schema:
-    try:
-        schema = orjson.loads(written)
-    except orjson.JSONDecodeError:
-        schema = json.loads(written)
-    return _Schema(hashlib.sha256(_compact(schema, sort=True)).digest(), _jsonb(schema), _has_float(schema))
-
-
-_cached_schema = lru_cache(maxsize=_CACHED_SCHEMAS)(_schema)
-
-
-def _result(
-    digest: bytes,
-    path: str,
-    data: Any,
-    mapped: Mapped,
-    size: int,
-    schema: bytes | None,
-    document: bytes | None,
-    raw: str | None,
-) -> bytes:
+def _result(digest: bytes, path: str, recording: Recording, mapped: Mapped, text: str, size: int) -> bytes:
     """The recording whole, without the schema that is the same in thousands of them."""
+    data, schema = recording.data, recording.schema
+    document = for_jsonb(data)
     envelope = data if isinstance(data, dict) else {}
     error = envelope.get("error")
     return _line(
@@ -269,49 +167,13 @@ def _result(
         mapped.completed_at,
         _number(envelope.get("processing_time")),
         _integer(envelope.get("retry_count")),
-        error if isinstance(error, str | None) else _compact(error).decode(),
+        error if isinstance(error, str | None) else compact(error).decode(),
         size,
         path,
-        schema,
+        schema.sha256 if schema else None,
         document,
-        raw,
+        text if document is None or not recording.exact else None,
     )
-
-
-class _Json(bytes):
-    """JSON text for a jsonb column."""
-
-
-def _jsonb(value: Any) -> _Json | None:
-    """Data for a jsonb column, unless jsonb might refuse it."""
-    try:
-        written = orjson.dumps(value, default=_fragment)
-    except orjson.JSONEncodeError:
-        written = _compact(value)
-        return None if _NOT_FOR_JSONB.search(written) else _Json(written)
-    return None if _NUL in written else _Json(written)
-
-
-def _compact(value: Any, *, sort: bool = False) -> bytes:
-    try:
-        return orjson.dumps(value, default=_fragment, option=orjson.OPT_SORT_KEYS if sort else 0)
-    except orjson.JSONEncodeError:  # an integer over 64 bits, a lone surrogate, a number of too many digits
-        return json.dumps(value, separators=(",", ":"), sort_keys=sort, default=_as_float).encode()
-
-
-def _fragment(value: object) -> orjson.Fragment:
-    if isinstance(value, Decimal) and _is_short(value):
-        return orjson.Fragment(str(value))
-    raise TypeError(f"not data: {type(value).__name__}")
-
-
-def _as_float(value: Decimal) -> float:
-    return float(value) if _is_short(value) else math.nan
-
-
-def _is_short(number: Decimal) -> bool:
-    _, digits, exponent = number.as_tuple()
-    return isinstance(exponent, int) and len(digits) + abs(exponent) <= _MOST_DIGITS
 
 
 def _hashed(source_key: str) -> UUID:
@@ -343,7 +205,7 @@ def _field(value: object) -> bytes:
             return value.translate(_ESCAPES).encode()
         except UnicodeEncodeError:  # a lone surrogate
             return value.encode(errors="backslashreplace").decode().translate(_ESCAPES).encode()
-    if isinstance(value, _Json):
+    if isinstance(value, Json):
         return value.replace(b"\\", b"\\\\")
     if isinstance(value, bytes):
         return b"\\\\x" + value.hex().encode()

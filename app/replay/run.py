@@ -70,27 +70,26 @@ def replay(
     A dry run does all of it in one transaction, and takes that back. Raises what `Database` does.
     """
     started = time.monotonic()
+    chunks = chunks_of(items, url, workers)
     with Database(url) as database:
         if dry_run:
             with database.transaction(discard=True):
-                _replay(items, database, url, workers, report, notify, advance)
+                _replay(chunks, database, report, notify, advance)
         else:
-            _replay(items, database, url, workers, report, notify, advance)
+            _replay(chunks, database, report, notify, advance)
     report.seconds = time.monotonic() - started
 
 
 def _replay(
-    items: Iterable[Item],
+    chunks: Iterable[Chunk],
     database: Database,
-    url: str,
-    workers: int,
     report: Report,
     notify: Callable[[str], None],
     advance: Callable[[Chunk], None],
 ) -> None:
     report.migrations = database.migrate(notify)
     loader = Loader(database, report.loaded, notify)
-    for chunk in chunks_of(items, url, workers):
+    for chunk in chunks:
         if chunk.prepared or chunk.moved:
             loader.load(chunk.prepared, chunk.moved)
         report.found += chunk.files + len(chunk.refused)

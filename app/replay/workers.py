@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 
 from app.replay.database import Database
@@ -24,7 +26,12 @@ from app.replay.tree import Refused
 from app.store.errors import RecorderError
 
 _CHUNK_FILES = 250
+_FIRST_CHUNK_FILES = 20
+"""The first tells soon whether there is anything to map."""
 _CHUNK_BYTES = 16 * 1024 * 1024
+_KNOWN_CHUNKS = 20
+"""So many that hold nothing to map are read in about the time that other processes take to start."""
+
 _AHEAD = 2
 """How many chunks, beside those that are worked on, may be in memory."""
 
@@ -69,19 +76,47 @@ def archive_path(path: str) -> str:
 def chunks_of(items: Iterable[Item], url: str, workers: int) -> Iterator[Chunk]:
     """The files of a plan, read and mapped. With one worker in this process, else in as many others.
 
+    Those others are started once there is something to map, or many files: a replay of what is known needs none.
     Raises what `Database` does when a worker can't reach the database.
     """
-    if workers == 1:
-        with Database(url) as ledger:
-            yield from (read_chunk(chunk, ledger) for chunk in _in_chunks(items))
-        return
+    chunks = _in_chunks(items)
+    with Database(url) as ledger:
+        for number, files in enumerate(chunks, 1):
+            chunk = read_chunk(files, ledger)
+            others = workers > 1 and (chunk.prepared or number == _KNOWN_CHUNKS)
+            if others:
+                _start_forkserver()
+            yield chunk
+            if others:
+                yield from _by_others(chunks, url, workers)
+
+
+def _start_forkserver() -> None:
+    """Start what forks the others; it never hears of Ctrl-C, which a terminal sends to all."""
+    forkserver.set_forkserver_preload([__name__])
+    resource_tracker.ensure_running()  # else the forkserver starts it, which lets the signal through
+    with _uninterrupted():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C back: a process that is only half started would live on, and show a traceback."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _by_others(chunks: Iterator[list[Item]], url: str, workers: int) -> Iterator[Chunk]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(workers, context, initializer=_begin) as pool:
         running: deque[Future[Chunk]] = deque()
         try:
-            for chunk in _in_chunks(items):
-                running.append(pool.submit(_work, chunk, url))
+            for chunk in chunks:
+                with _uninterrupted():  # submitting starts processes
+                    running.append(pool.submit(_work, chunk, url))
                 if len(running) > workers + _AHEAD:
                     yield running.popleft().result()
             while running:
@@ -129,13 +164,13 @@ def _known(ledger: Database, digests: list[bytes]) -> dict[bytes, tuple[str, str
 
 def _in_chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     chunk: list[Item] = []
-    size = 0
+    size, most = 0, _FIRST_CHUNK_FILES
     for item in items:
         chunk.append(item)
         size += item.size if isinstance(item, Found) else 0
-        if len(chunk) >= _CHUNK_FILES or size >= _CHUNK_BYTES:
+        if len(chunk) >= most or size >= _CHUNK_BYTES:
             yield chunk
-            chunk, size = [], 0
+            chunk, size, most = [], 0, _CHUNK_FILES
     if chunk:
         yield chunk
 

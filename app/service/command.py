@@ -1,10 +1,12 @@
-"""How a command line ends: with its exit code and, if something went wrong, one line on standard error."""
+"""How a command line ends: with its exit code and, if something went wrong, one line on standard error; on signals."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -12,6 +14,7 @@ import typer
 from app.store.errors import RecorderError
 
 INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_command(app: typer.Typer, name: str, *, see: str, **context: Any) -> int:
@@ -43,6 +46,29 @@ def run_command(app: typer.Typer, name: str, *, see: str, **context: Any) -> int
     if problem or code == INTERRUPTED:
         print(f"{name}: {problem or 'interrupted'}", file=sys.stderr)
     return code
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Make a request to end, and a closed terminal, unwind like Ctrl-C."""
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, leave)
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def stop_undisturbed() -> None:
+    """Ignore all that would end this process, until `stoppable` is over: nothing may stop the stopping."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _said(error: OSError) -> str:

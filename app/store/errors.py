@@ -33,6 +33,12 @@ class ServiceUnavailableError(RecorderError):
     exit_code = 3
 
 
+class RunInterruptedError(RecorderError):
+    """A person has stopped the run; it can be resumed."""
+
+    exit_code = 130
+
+
 class UnrecordableError(RecorderError):
     """A result that can't become a recording: it goes to quarantine, and its job fails with this reason."""
 

@@ -182,7 +182,7 @@ class Day:
                 journal.seek(self._read_to)
                 return journal.read()
         except FileNotFoundError:
-            self._lost = self._lost or self._read_to > 0
+            self._lost = self._lost or self._inode != 0
             self._read_to = self._inode = 0
             return b""
 

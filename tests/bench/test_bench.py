@@ -17,22 +17,28 @@ from bench import textbook
 from bench.contenders import CONTENDERS, Family
 from bench.depth import windows
 from bench.figures import Figures, Point, Spread, Throughput
+from bench.lab import open_lab
+from bench.producers import measure_producers
 from bench.targets import judge
+from bench.trial import Bench
 from bench.workload import DAY, load_workload
 
 ROOT = Path(__file__).resolve().parents[2]
+SOME = {"recorder", "floor-sync", "stock", "simple-bare"}
+"""A contender of each kind."""
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
-def test_a_quick_run_measures_every_contender_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_quick_run_measures_its_contenders_and_leaves_nothing_behind(tmp_path: Path, in_full: bool) -> None:
+    names = {contender.name for contender in CONTENDERS} if in_full else SOME
+    only = () if in_full else [argument for name in sorted(names) for argument in ("--only", name)]
     figures, chart, scratch = tmp_path / "figures.json", tmp_path / "chart.svg", tmp_path / "scratch"
-    ended = bench("--quick", "--json", str(figures), "--svg", str(chart), "--scratch", str(scratch))
+    ended = bench("--quick", *only, "--json", str(figures), "--svg", str(chart), "--scratch", str(scratch))
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(figures.read_text())
-    names = {contender.name for contender in CONTENDERS}
     assert set(found["throughput"]) == set(found["depth"]) == names
     for name, one in found["throughput"].items():
         assert one["jobs_per_s"]["low"] > 0, name
@@ -41,14 +47,20 @@ def test_a_quick_run_measures_every_contender_and_leaves_nothing_behind(tmp_path
     assert found["throughput"]["recorder"]["round_trips_per_job"] < 1
     assert len(found["depth"]["recorder"]) == found["scale"]["depth"] / found["scale"]["window"]
     assert all(point["ms_per_job"] > 0 for points in found["depth"].values() for point in points)
-    assert set(found["idle"]) == set(found["half_load"]) == {"recorder", "stock", "simple"}
+    assert set(found["idle"]) == set(found["half_load"]) == names & {"recorder", "stock", "simple"}
     assert all(latency["p50_ms"] <= latency["p99_ms"] for latency in found["idle"].values())
-    assert set(found["producers"]) == {"enqueue_result", "enqueue_results", "RQ enqueue_call", "RQ enqueue_many"}
     assert all(one["bytes_per_job"] > 1000 for one in found["redis_memory"].values())
-    assert all(target["met"] is not None for target in found["targets"])
+    assert [target["met"] is not None for target in found["targets"]] == [in_full or i != 5 for i in range(7)]
     assert "Targets" in ended.stdout
     assert ElementTree.parse(chart).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own
     assert [path.name for path in scratch.iterdir()] == ["removed"]
+
+
+def test_producers_are_measured_beside_rqs_own(tmp_path: Path) -> None:
+    with open_lab(tmp_path, os.environ, keep=False, say=lambda _: None) as lab:
+        rates = measure_producers(Bench(lab, load_workload(None, 20)), 20, 1)
+    assert set(rates) == {"enqueue_result", "enqueue_results", "RQ enqueue_call", "RQ enqueue_many"}
+    assert all(rate.low > 0 for rate in rates.values())
 
 
 @pytest.mark.parametrize(
@@ -138,7 +150,7 @@ def test_the_textbook_writes_what_the_specification_describes(tmp_path: Path, mo
 
 
 def test_results_are_distinct_and_of_one_day_however_many() -> None:
-    workload = load_workload(None)
+    workload = load_workload(None, 20)
     start = workload.distinct - 2
     results = workload.results(start, 5)
     assert [result["job_id"] for result in results] == [f"job-{number:06}" for number in range(start, start + 5)]

@@ -60,7 +60,8 @@ def test_it_takes_the_figures_of_a_run_and_no_others(tmp_path: Path) -> None:
 
 
 def test_the_steps_of_a_result_are_timed() -> None:
-    ended = subprocess.run([sys.executable, "-m", "bench.steps"], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "bench.steps", "--results", "20"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert [line.split("  ")[0] for line in ended.stdout.splitlines() if line.startswith(("decode", "record"))] == [
         "decode",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,12 @@ from redis import Redis
 
 from app.recorder.cli import main
 from tests.faults.points import POINTS
+from tests.forks import start_forked
 from tests.recording import eventually
 
 _TAKEN = "rq:recorder:recorder:taken:"
 _LEASE = "rq:recorder:recorder:lease:"
 _WAIT_S = 60.0
-
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["__main__", "tests.faults.fleet"])
 
 
 @dataclass(slots=True)
@@ -124,8 +122,8 @@ class Fleet:
     ) -> Recorder:
         """The same, forked from a process that has loaded everything; with a point, it stops itself there."""
         log = self._new_log()
-        process = _forks.Process(target=_run, args=(self._environment(output or self.output), str(log), point, how))
-        process.start()
+        environ = {**os.environ, **self._environment(output or self.output)}
+        process = start_forked(partial(_recorder, point, how), (), environ, stderr=log)
         return self._known(process, log)
 
     @property
@@ -185,13 +183,8 @@ def _is_running(process: subprocess.Popen[bytes] | ForkServerProcess) -> bool:
     return process.poll() is None if isinstance(process, subprocess.Popen) else process.is_alive()
 
 
-def _run(environment: dict[str, str], log: str, point: str | None, how: signal.Signals) -> None:
-    """A forked recorder's life."""
-    os.environ.update(environment)
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(handle, 2)
-    os.close(handle)
-    sys.argv = ["recorder"]
+def _recorder(point: str | None, how: signal.Signals) -> int:
+    """A recorder that stops itself at a point."""
     if point is not None:
         POINTS[point].arm(how)
-    raise SystemExit(main())
+    return main()

@@ -7,19 +7,19 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from rq.job import Job
 
+from app.recorder.cli import main
 from tests.conftest import free_port, redis_server_binary
-from tests.recording import eventually, killed_at_the_end
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.forks import start_forked
+from tests.recording import eventually
 
 
 class RedisServer:
@@ -76,7 +76,7 @@ def redis_of_our_own(folder: Path, *options: str) -> Iterator[RedisServer]:
 class Recorder:
     """A recorder's process and what it said."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: ForkServerProcess, log: Path) -> None:
         self.process, self._log = process, log
 
     def text(self) -> str:
@@ -100,7 +100,8 @@ class Recorder:
     def stop(self) -> None:
         """SIGTERM; it ends as it was asked to."""
         self.process.terminate()
-        assert self.process.wait(timeout=60) == 0, self.text()
+        self.process.join(60)
+        assert self.process.exitcode == 0, self.text()
         assert "Traceback" not in self.text(), self.text()
 
 
@@ -108,12 +109,14 @@ class Recorder:
 def recorder(redis_url: str, output_dir: Path, **env: str) -> Iterator[Recorder]:
     """A running recorder, killed at the end; its log is in a file beside OUTPUT_DIR."""
     log = output_dir.parent / f"{output_dir.name}.{free_port()}.log"
-    environment = {**os.environ, "REDIS_URL": redis_url, "OUTPUT_DIR": str(output_dir), "LOG_FORMAT": "json", **env}
-    command = [sys.executable, "-m", "app.recorder"]
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(command, env=environment, stderr=stderr, cwd=ROOT)
-        with killed_at_the_end(process):
-            yield Recorder(process, log)
+    log.touch()
+    environ = {**os.environ, "REDIS_URL": redis_url, "OUTPUT_DIR": str(output_dir), "LOG_FORMAT": "json", **env}
+    process = start_forked(main, (), environ, stderr=log)
+    try:
+        yield Recorder(process, log)
+    finally:
+        process.kill()
+        process.join()
 
 
 def note_success(job: Job, connection: Redis, result: Any) -> None:

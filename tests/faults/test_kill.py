@@ -18,6 +18,7 @@ from tests.recording import eventually
 _KILLS, _KILLS_IN_FULL = 10, 100
 _KILLS_A_ROUND = 5
 _STARTUP_S = 0.8
+_STARTUP_OF_A_FORK_S = 0.1
 _WHILE_STARTING = 0.2
 _MOST_DEATHS = 2
 """A job in hand at three deaths is put away unread (decision 0009), however honest."""
@@ -36,37 +37,40 @@ def test_kills_at_random_moments_under_load_lose_tear_and_double_nothing(
     kills = _KILLS_IN_FULL if in_full else _KILLS
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    hunt = _Hunt(fleet, Load(fleet.connection, fleet.output, seed), random.Random(seed))
+    start = fleet.start if in_full else fleet.fork  # a fork spends no time on imports, which no kill can harm
+    startup_s = _STARTUP_S if in_full else _STARTUP_OF_A_FORK_S
+    hunt = _Hunt(fleet, Load(fleet.connection, fleet.output, seed), random.Random(seed), startup_s)
     for _ in range(recorders):
-        fleet.start()
+        start()
     while hunt.kills < kills:
         restarted_at = 0.0
         for _ in range(_KILLS_A_ROUND):
             hunt.kill_one()
-            restarted_at = fleet.start().started_at
+            restarted_at = start().started_at
         hunt.load.wait_until_held(restarted_at, live=fleet.pids)
     print(f"{hunt.kills} kills, {hunt.kills_with_jobs_in_hand} with jobs in hand, {hunt.spared} spared")
-    assert hunt.kills_with_jobs_in_hand >= kills * 0.4, "too few kills under load"
+    assert hunt.kills_with_jobs_in_hand >= kills * 0.3, "too few kills under load"
 
 
 class _Hunt:
     """Kills recorders at moments that it draws, and counts its hits."""
 
-    def __init__(self, fleet: Fleet, load: Load, moments: random.Random) -> None:
+    def __init__(self, fleet: Fleet, load: Load, moments: random.Random, startup_s: float) -> None:
         self.load = load
         self.kills = self.kills_with_jobs_in_hand = self.spared = 0
         self._fleet = fleet
         self._random = moments
+        self._startup_s = startup_s
 
     def kill_one(self) -> None:
         """Some in the middle of their start, most soon after: then they have what the dead one left, and jobs."""
         while True:
             victim = self._random.choice(self._fleet.live)
             if self._random.random() < _WHILE_STARTING:
-                self.load.go_on(self._random.uniform(0, _STARTUP_S))
+                self.load.go_on(self._random.uniform(0, self._startup_s))
             else:
                 self._go_on_until_busy(victim)
-                self.load.go_on(self._random.uniform(0, 0.05))
+                self.load.go_on(self._random.uniform(0, 0.01))
             if self._kill(victim):
                 return
 

@@ -417,6 +417,24 @@ def test_a_redis_that_is_loading_its_data_is_awaited(server: RedisServer, direct
     assert_all_well(output, direct, jobs)
 
 
+def test_a_redis_that_is_frozen_for_longer_than_its_leases_fails_no_job_and_each_is_recorded_once(
+    server: RedisServer, direct: Redis, output: Path
+) -> None:
+    jobs = enqueue(direct, 400)
+    with (
+        recorder(server.url, output, RECORDER_BATCH_SIZE="5") as first,
+        recorder(server.url, output, RECORDER_BATCH_SIZE="5") as second,
+    ):
+        eventually(lambda: number_finished(direct))
+        server.send(signal.SIGSTOP)
+        time.sleep(intake.LEASE_S + 0.5)  # that is the fault
+        server.send(signal.SIGCONT)
+        wait_until_finished(jobs)
+        first.stop()
+        second.stop()
+    assert_all_well(output, direct, jobs)
+
+
 def _freeze(server: RedisServer, _: Redis) -> Callable[[], None]:
     server.send(signal.SIGSTOP)
     return lambda: server.send(signal.SIGCONT)

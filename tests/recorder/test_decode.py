@@ -24,7 +24,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rq.serializers import DefaultSerializer, JSONSerializer
 
@@ -905,7 +905,6 @@ def test_json_is_data_whatever_is_in_it() -> None:
 # Fuzzing
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"\x80\x04\x95")
 def test_random_bytes_raise_only_unrecordable_errors(stored: bytes) -> None:
@@ -921,7 +920,6 @@ SEEDS += [pickle.dumps((RECORD_FUNCTION, None, (HONEST,), {}), protocol) for pro
 OPCODES = st.sampled_from([opcode.code.encode("latin1") for opcode in pickletools.opcodes])
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_mutated_pickles_raise_only_unrecordable_errors_and_change_nothing(data: st.DataObject) -> None:
     payload = bytearray(data.draw(st.sampled_from(SEEDS)))
@@ -937,7 +935,6 @@ def test_mutated_pickles_raise_only_unrecordable_errors_and_change_nothing(data:
     assert encoded(decoded(HONEST)) == encoded(HONEST)
 
 
-@settings(deadline=None)
 @given(
     st.lists(OPCODES | st.sampled_from([text("x"), number(5), named("x", "Y"), named("builtins", "dict")]), max_size=40)
 )

@@ -229,7 +229,7 @@ def test_results_that_differ_only_in_the_kind_of_a_value_are_both_kept(root: str
     assert len(files_of(root)) == 8
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.data())
 def test_whatever_the_order_nothing_is_lost_and_the_newest_wins(tmp_path: Path, data: st.DataObject) -> None:
     root = tmp_path / "out"

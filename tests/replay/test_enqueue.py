@@ -24,13 +24,12 @@ from app.replay.enqueue import (
     RECORD_FUNCTION,
     RECORDER_QUEUE,
     EnqueueReport,
-    RunInterruptedError,
     Target,
     connect,
     enqueue_recordings,
 )
 from app.replay.plan import Found, Item, Plan, Refused, Selection, directory_plan
-from app.store.errors import ServiceUnavailableError, UsageError
+from app.store.errors import RunInterruptedError, ServiceUnavailableError, UsageError
 from tests.faults.proxy import Fault, Proxy, Where
 from tests.faults.servers import redis_of_our_own
 from tests.recording import killed_at_the_end

@@ -15,6 +15,7 @@ import pytest
 
 from app.replay import workers
 from app.replay.database import Database
+from app.replay.hsds import identity
 from app.replay.hsds.mapping import map_recording
 from app.replay.load import Loaded, Loader
 from app.replay.plan import Selection, directory_plan
@@ -161,21 +162,25 @@ def test_of_equally_late_recordings_the_same_one_wins_in_whatever_order_they_com
         )
 
 
-def test_what_other_rules_mapped_is_mapped_again(archive: Path, database_url: str) -> None:
+def test_what_other_rules_mapped_is_mapped_again(
+    archive: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replay_folder(archive, database_url)
     before = digest_of(database_url)
-    query(database_url, "UPDATE replay_record SET mapping_version = -1 WHERE job_id BETWEEN 'job-0000' AND 'job-0049'")
-    query(
-        database_url,
-        "UPDATE record_source SET row_id = gen_random_uuid() WHERE job_id BETWEEN 'job-0000' AND 'job-0049'",
-    )
+    outdate = "UPDATE replay_record SET mapping_version = -1"
+    query(database_url, outdate)
+    with monkeypatch.context() as other_rules:
+        other_rules.setattr(identity, "_NAMESPACE_BYTES", bytes(16))
+        replay_folder(archive, database_url)
+    assert digest_of(database_url) != before
+    query(database_url, f"{outdate} WHERE job_id BETWEEN 'job-0000' AND 'job-0049'")
     report = replay_folder(archive, database_url)
     assert (report.loaded.accepted, report.unchanged) == (50, 72)
+    query(database_url, outdate)
+    report = replay_folder(archive, database_url)
+    assert not report.loaded.refused
     assert digest_of(database_url) == before
     assert query(database_url, "SELECT count(*) FROM job_result") == [(122,)]
-    query(database_url, "UPDATE replay_record SET mapping_version = -1")
-    replay_folder(archive, database_url)
-    assert digest_of(database_url) == before
 
 
 def test_the_same_file_twice_is_one_recording_and_its_last_place_is_known(tmp_path: Path, database_url: str) -> None:

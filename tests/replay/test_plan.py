@@ -237,7 +237,7 @@ def test_a_file_may_be_named_from_anywhere_and_by_way_of_latest(
     monkeypatch.chdir(archive / "daily/2025-01-10/scrapers/Zoo")
     (item,) = file_plan("z.json", ALL)
     assert isinstance(item, Found)
-    assert item.date == "2025-01-10"
+    assert (item.date, item.root) == ("2025-01-10", os.getcwd())
 
 
 def test_files_that_are_too_large_or_no_files_are_refused_and_the_others_found(tmp_path: Path) -> None:

@@ -5,14 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from app.store.files import DurableFiles
 from app.store.layout import Layout
 from tests.store.faults import Disk
-
-settings.register_profile("store", deadline=None)  # a busy machine is no failure
-settings.load_profile("store")
 
 
 @pytest.fixture

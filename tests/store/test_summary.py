@@ -296,6 +296,13 @@ def test_a_journal_that_somebody_takes_away_is_made_again_from_the_files(
     assert len(again.entries) == 3 + after + (how == "replaced")
 
 
+def test_a_journal_taken_away_before_its_writer_has_read_it_is_made_again_too(layout: Layout, day: Day) -> None:
+    record_in(day, layout, 1, 2, 3)
+    os.unlink(layout.journal(DATE))
+    day.close()
+    assert_exact(layout)
+
+
 def test_a_journal_replaced_by_a_longer_one_is_read_from_its_beginning(
     layout: Layout, day: Day, another: Callable[[], Day]
 ) -> None:

@@ -54,9 +54,9 @@ def _mentions(scope: Scope, programs: list[tuple[Node, UUID]], services: list[Se
     """Every object that speaks of a place."""
     found: list[Mention | None] = []
     for container in scope.containers:
+        found += _beside(container, scope)
         found += map(mention_of, places_in(container))
         found += [mention_of({"address": line}) for line in _lines(container) if address_of(line)]
-        found += _beside(container, scope)
         for node in parts(container, AT_LOCATIONS):
             found += map(mention_of, places_in(node))
     for node in [service.node for service in services] + [program for program, _ in programs]:

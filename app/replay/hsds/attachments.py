@@ -55,12 +55,13 @@ def attach(sheet: Sheet, owner: Owner, links: Links, source: Source) -> None:
     for name in SCHEDULES:
         if node.get(name):
             _schedules(sheet, owner, node[name], links, source)
-    if parent[0] in ("location_id", "service_id"):
-        add_languages(sheet, parent, node)
-    elif owner.location:
-        add_languages(sheet, ("location_id", owner.location), node)
-    if owner.location:
-        _accessibility(sheet, owner.location, node)
+    location = owner.location or links.only_location
+    if owner.service and not owner.location:
+        add_languages(sheet, ("service_id", owner.service), node)
+    elif location:
+        add_languages(sheet, ("location_id", location), node)
+    if location:
+        _accessibility(sheet, location, node)
 
 
 def _referred(node: Node, parent: Parent, links: Links) -> Parent:
@@ -129,9 +130,8 @@ def _schedule_parent(owner: Owner, window: Window, links: Links) -> Parent | Non
         where = links.where(service)
         location = where[0] if len(where) == 1 else None
     if not service and not location:
-        if len(links.locations) == 1:
-            location = links.locations[0]
-        elif len(links.services) == 1:
+        location = links.only_location
+        if not location and len(links.services) == 1:
             return "service_id", links.services[0]
     if service and location and (at := links.at(service, location)):
         return "service_at_location_id", at

@@ -38,6 +38,11 @@ class Links:
         self.locations = list(dict.fromkeys(by_node.values()))
         self.services = list(dict.fromkeys(service.key for service in services))
 
+    @property
+    def only_location(self) -> UUID | None:
+        """The location, if there is but one."""
+        return self.locations[0] if len(self.locations) == 1 else None
+
     def location(self, local: Any) -> UUID | None:
         """The location that the answer calls so."""
         return self._locations.get(str(local)) if isinstance(local, str | int) else None
@@ -84,8 +89,8 @@ class Links:
         for key in self.services:
             if self._at.get(key):
                 continue
-            if len(self.locations) == 1:
-                self._link(key, self.locations[0], "only_location")
+            if self.only_location:
+                self._link(key, self.only_location, "only_location")
             elif len(self.services) * len(self.locations) <= _MOST_LINKS:
                 for location in self.locations:
                     self._link(key, location, "all_locations")

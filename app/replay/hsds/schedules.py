@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import islice
 from typing import Any
 
 from app.replay.hsds.hours import DAY_NAMES, DAYS, clock_time, days_of, in_order, ordinals_of, time_range, weekday
@@ -21,7 +22,9 @@ DAY_FIELDS = ("byday", "by_day", "days", "day", "weekdays", "weekday", "day_of_w
               "week_days", "rrule")  # fmt: skip
 WEEK_FIELDS = ("week_of_month", "weeks_of_month", "occurrence", "week_number", "bysetpos", "ordinal")
 DATE_FIELDS = ("date", "dates", "event_date", "event_dates")
-FIRST_DATES = ("dtstart", "start_date", "starts_on", "start_time", "start")
+EVENT_DATES = ("dtstart", "start_time", "start")
+"""Names of the day of an event, which is a day of the week; a `start_date` may be that of a season."""
+FIRST_DATES = (*EVENT_DATES, "start_date", "starts_on")
 LAST_DATES = ("until", "end_date", "ends_on")
 FREQUENCIES: dict[str, dict[str, Value]] = {
     "weekly": {"freq": "WEEKLY"},
@@ -43,7 +46,10 @@ _SKIPPED = frozenset(
 )
 _RULE_PART = re.compile(r"(FREQ|INTERVAL|COUNT|UNTIL|WKST|BYMONTHDAY|BYWEEKNO|BYYEARDAY)=([^;\s]+)")
 _NUMBERS = re.compile(r"-?\d{1,3}(?:,-?\d{1,3})*", re.ASCII)
-_CLOSED = frozenset({"closed", "close", "false", "0"})
+_HOURS = frozenset({"hours", "time", "times"})
+_CLOSED = ("closed", "close")
+_CLOSED_FLAGS = ("closed", "is_closed")
+_SAYING_NOTHING_ALONE = frozenset({"timezone", "interval", "count", "attending_type"})
 _MAX_DEPTH = 8
 _MAX_WINDOWS = 1000
 
@@ -63,17 +69,31 @@ class Window:
     refs: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def timed(self) -> bool:
+        """Whether it says a time of day."""
+        return bool(self.opens_at or self.closes_at)
+
+    @property
     def says_anything(self) -> bool:
         """Whether a person could use it: the prompt's defaults alone are nothing."""
-        return bool(self.opens_at or self.closes_at or self.days or self.on or self.fields)
+        return self.timed or bool(self.days or self.on or self.fields.keys() - _SAYING_NOTHING_ALONE)
+
+    @property
+    def only_days(self) -> bool:
+        """Whether it says days and nothing else."""
+        return bool(self.days) and not replace(self, days=()).says_anything
 
 
-def windows(value: Any) -> Iterator[Window]:
-    """The windows in whatever an answer has for hours; of an object that has none, one without times."""
-    for count, window in enumerate(_windows(value, Window(), 0)):
-        if count == _MAX_WINDOWS:
-            return
-        yield window
+def windows(value: Any) -> list[Window]:
+    """The windows in whatever an answer has for hours; of an entry that has none, one without times.
+
+    Beside entries with times, one that names a day and no time says that it is closed then.
+    """
+    entries = value if isinstance(value, list) else [value]
+    found = list(islice((window for entry in entries for window in _windows(entry, Window(), 0)), _MAX_WINDOWS))
+    if any(window.timed for window in found):
+        found = [window for window in found if not window.only_days]
+    return found
 
 
 def _windows(value: Any, above: Window, depth: int) -> Iterator[Window]:
@@ -85,11 +105,15 @@ def _windows(value: Any, above: Window, depth: int) -> Iterator[Window]:
     elif isinstance(value, str):
         if times := time_range(value):
             yield replace(above, opens_at=times[0], closes_at=times[1])
+        elif (said := text(value)) and not said.lower().startswith(_CLOSED):
+            yield replace(above, fields={**above.fields, "description": said})
     elif isinstance(value, dict):
         yield from _in_object(value, above, depth)
 
 
 def _in_object(node: Node, above: Window, depth: int) -> Iterator[Window]:
+    if any(node.get(name) is True for name in _CLOSED_FLAGS) or _says_closed(node):
+        return
     here = _inherited(node, above)
     dated = [on for name in DATE_FIELDS for on in _dates(node.get(name))]
     found = False
@@ -104,14 +128,25 @@ def _in_object(node: Node, above: Window, depth: int) -> Iterator[Window]:
         if not isinstance(part, dict | list | str) or not part or name in _SKIPPED or name in DAY_FIELDS:
             continue
         named = DAY_NAMES.get(name.lower())
-        if isinstance(part, str) and not named and name not in ("hours", "time", "times"):
-            continue
         below = replace(here, days=(named,)) if named else here
-        for window in _windows(part, below, depth + 1):
+        hours = part if named or name in _HOURS else _without_texts(part)
+        for window in _windows(hours, below, depth + 1):
             found = True
             yield window
-    if not found and depth <= 1:
+    if not found and depth == 0:
         yield here
+
+
+def _without_texts(part: Any) -> Any:
+    """What can hold windows under a name that may be of anything: no texts, which need not be about hours."""
+    if isinstance(part, list):
+        return [each for each in part if not isinstance(each, str)]
+    return None if isinstance(part, str) else part
+
+
+def _says_closed(node: Node) -> bool:
+    said = [text(node[name]) for name in ("opens_at", "opens", "open", "status") if name in node]
+    return any(each and each.lower() in _CLOSED for each in said)
 
 
 def _inherited(node: Node, above: Window) -> Window:
@@ -119,10 +154,9 @@ def _inherited(node: Node, above: Window) -> Window:
     days = [found for name in DAY_FIELDS if name in node for found in days_of(node[name])]
     weeks = [week for name in WEEK_FIELDS if name in node for week in ordinals_of(node[name])]
     fields: dict[str, Value] = {**above.fields, **_recurrence(node)}
-    starts = next((on for name in FIRST_DATES if name in node and (on := day(node[name]))), None)
-    if starts and not days and "dtstart" in node:
-        days = [weekday(starts)]
     frequency = first(node, ("freq", "frequency", "recurrence")) or _rule(node).get("FREQ")
+    if not days and not above.days and (frequency or "").upper() != "DAILY":
+        days = [weekday(on) for name in EVENT_DATES if name in node and (on := day(node[name]))][:1]
     wkst = (first(node, ("wkst",)) or _rule(node).get("WKST") or "").upper()
     refs = {name: node[name] for name in ("location_id", "service_id", "service_at_location_id") if node.get(name)}
     return Window(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,9 @@ LONG_LIMIT = 20_000
 SHORT_LIMIT = 600
 """Characters kept of a text. The limit for short ones keeps them within what a PostgreSQL index takes (2,704 bytes)."""
 RAW_LIMIT = 2_000
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""An escaped NUL, not an escaped backslash before ``u0000``."""
 
 _ORDER = {table: place for place, table in enumerate(TABLES)}
 
@@ -66,11 +70,11 @@ class Sheet:
 def raw_json(value: object) -> str:
     """A value as JSON text that PostgreSQL takes, cut to a length that can be looked at."""
     try:
-        said = json.dumps(value, default=_plain, ensure_ascii=False)
+        said = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError):
-        said = json.dumps(f"({type(value).__name__}, too deep to show)")
+        said = json.dumps(f"({type(value).__name__}, too deep or not JSON)")
     if "\\u0000" in said or not said.isascii():
-        said = said.replace("\\u0000", "").encode("utf-8", "ignore").decode()
+        said = _NUL.sub(r"\1", said).encode("utf-8", "ignore").decode()
     return said if len(said) <= RAW_LIMIT else json.dumps(said[:RAW_LIMIT], ensure_ascii=False)
 
 

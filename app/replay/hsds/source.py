@@ -110,7 +110,8 @@ class Source:
     def hours_text(self) -> str | None:
         """What it says about hours, for a person to read."""
         said = [told for name in HOURS_NAMES if (told := _told(self.record.get(name)))]
-        said += [told for told in map(_event, self.record.get("events") or []) if told] if self._has_events else []
+        events = self.record.get("events")
+        said += [told for told in map(_event, events if isinstance(events, list) else []) if told]
         if not any(_DAY_OR_TIME.search(told) for told in said) or not any(_names_a_day(told) for told in said):
             prose = [told for name in PROSE_NAMES if (told := _told(self.record.get(name)))]
             said += [told for told in prose if _DAY_OR_TIME.search(told)]
@@ -121,10 +122,6 @@ class Source:
     def names_a_weekday(self) -> bool:
         """Whether what it says about hours names a day of the week."""
         return bool(self.hours_text and _WEEKDAY.search(self.hours_text))
-
-    @property
-    def _has_events(self) -> bool:
-        return isinstance(self.record.get("events"), list)
 
 
 def _objects(value: Any, depth: int) -> Iterator[Node]:

@@ -14,6 +14,11 @@ SELECT pg_try_advisory_xact_lock(%(key)s)
 -- name: lock
 SELECT pg_advisory_xact_lock(%(key)s)
 
+-- name: prefer_indexes
+-- Each statement of a load looks up the rows of one chunk, however many there are. What the planner knows of a table
+-- that grows this fast is old, and it would rather read all of it.
+SELECT set_config(name, 'off', false) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name
+
 -- name: migrations
 SELECT name FROM replay_migration
 
@@ -36,6 +41,9 @@ WHERE table_schema = current_schema() AND table_name = %(table)s ORDER BY ordina
 -- name: known
 -- What the ledger says of these files, so far as it was written by the present rules.
 SELECT sha256, outcome, reason, path, mapping_version FROM replay_record WHERE sha256 = ANY(%(files)s)
+
+-- name: stored_formats
+SELECT sha256 FROM job_format WHERE sha256 = ANY(%(hashes)s)
 
 -- name: add_format
 INSERT INTO job_format (sha256, schema) VALUES (%(hash)s, %(schema)s::jsonb) ON CONFLICT DO NOTHING

@@ -86,6 +86,15 @@ def test_each_name_may_hold_anything(name: str) -> None:
             assert_valid(map_recording(recording({**PANTRY, "locations": [place], "services": [place], name: value})))
 
 
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "\x00", "\\\x00", "\ud800", float("nan"), [float("inf")]])
+def test_what_is_set_aside_is_json_that_a_database_takes(text: Any) -> None:
+    run = recording("")
+    run["result"] = {**PANTRY, "phones": [{"number": f"x{text}"}], "locations": [{"name": "Hall", "coordinates": text}]}
+    found = map_recording(run)
+    assert found.notes
+    assert_valid(found)
+
+
 def deep(depth: int, part: str) -> dict[str, Any]:
     value: dict[str, Any] = {"opens_at": "09:00"}
     for _ in range(depth):

@@ -120,6 +120,14 @@ def test_a_phone_s_languages_are_the_phone_s() -> None:
     assert "phone_id" in only(found, "language")
 
 
+def test_what_only_locations_have_goes_to_the_only_one() -> None:
+    beside = {"languages": ["English"], "accessibility": "Ramp"}
+    found = at(beside, {"name": "Hall"})
+    assert "location_id" in only(found, "language")
+    assert only(found, "accessibility")["description"] == "Ramp"
+    assert not rows(mapped({**PANTRY, "locations": [{"name": "Hall"}, {"name": "Yard"}], **beside}), "accessibility")
+
+
 def test_accessibility_is_the_location_s() -> None:
     found = at({}, {"name": "Hall", "accessibilitys": [{"description": "Ramp"}, "ramp", {"id": "x"}]})
     assert only(found, "accessibility")["description"] == "ramp"

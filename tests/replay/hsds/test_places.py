@@ -120,6 +120,11 @@ def test_a_place_that_was_given_two_names_keeps_both() -> None:
     assert (only(found, "location")["name"], only(found, "location")["alternate_name"]) == ("Market", "Hall")
 
 
+def test_a_place_s_own_name_counts_before_its_organization_s() -> None:
+    found = mapped({**PANTRY, "address": STREET, "locations": [{"name": "Hall", "address": STREET}]})
+    assert only(found, "location")["name"] == "Hall"
+
+
 def test_a_place_without_place_or_name_is_none() -> None:
     assert not rows(at({}, {"location_type": "physical"}), "location")
 

@@ -125,8 +125,8 @@ LOST = [
     ("email", "southpaloaltofoodcloset.com"),
     ("number", "123"),
 ]
-"""A placeholder; a contact's description, which HSDS has no field for; three in whose place a later one of the same place
-came; and two that were set aside."""
+"""A placeholder; a contact's description, which HSDS has no field for; three of places whose
+later mention has another; and two that were set aside."""
 
 
 def test_every_number_time_street_and_name_in_an_answer_comes_back(accepted: list[Job]) -> None:

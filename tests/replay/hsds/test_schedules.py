@@ -188,6 +188,8 @@ def test_a_date_is_a_day() -> None:
 def test_iso_instants_are_a_date_and_times() -> None:
     found = schedule({"dtstart": "2025-08-13T13:00:00", "dtend": "2025-08-13T15:00:00"})
     assert found == {"dtstart": "2025-08-13", "byday": "WE", "opens_at": "13:00:00", "closes_at": "15:00:00"}
+    assert found == schedule({"start_time": "2025-08-13T13:00:00", "end_time": "2025-08-13T15:00:00"})
+    assert schedule({"dtstart": "2025-08-13", **OPEN, "freq": "DAILY"})["byday"] == "MO,TU,WE,TH,FR,SA,SU"
 
 
 def test_a_range_of_dates_names_no_day() -> None:
@@ -299,6 +301,23 @@ def test_recurrence_fields_pass_if_they_can_be_meant() -> None:
 def test_a_schedule_has_the_nearest_parent(answer: dict[str, Any], column: str) -> None:
     row = only(mapped({**PANTRY, **answer}), "schedule")
     assert [name for name in row if name.endswith("_id")] == [column]
+
+
+def test_a_closed_day_is_no_schedule() -> None:
+    days = {"monday": OPEN, "tuesday": "Closed", "wednesday": {"closed": True}, "thursday": {"opens_at": "closed"}}
+    listed = [{"day": "Friday", "opens_at": None}, {"day": "Saturday", "is_closed": True}, {"day": "Sunday", **OPEN}]
+    assert only(at({}, {"name": "Hall", "hours": days}), "schedule")["byday"] == "MO"
+    assert only(at({}, {"name": "Hall", "hours": listed}), "schedule")["byday"] == "SU"
+
+
+def test_days_without_any_times_are_kept() -> None:
+    assert schedule([{"byday": "TU"}, {"freq": "WEEKLY", "timezone": "EST"}]) == {"byday": "TU"}
+
+
+def test_hours_that_are_no_times_are_a_description() -> None:
+    assert schedule("Tues 9-12, closed Mondays") == {"description": "Tues 9-12, closed Mondays"}
+    assert schedule({"friday": "9-5"}) == {"description": "9-5", "byday": "FR"}
+    assert not rows(at({}, {"name": "Hall", "hours": "Closed for the season"}), "schedule")
 
 
 def test_hours_of_nowhere_are_set_aside() -> None:

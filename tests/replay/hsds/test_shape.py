@@ -106,3 +106,11 @@ def test_a_long_text_is_cut_and_kept_aside() -> None:
         ("organization.name", "text_cut"),
         ("organization.description", "text_cut"),
     ]
+
+
+def test_a_row_has_only_fields_that_say_something() -> None:
+    found = mapped(
+        {"name": "A", "description": "", "organization_identifiers": [{"identifier": "7", "identifier_type": ""}]}
+    )
+    assert only(found, "organization") == {"name": "A"}
+    assert only(found, "organization_identifier").keys() == {"organization_id", "identifier"}

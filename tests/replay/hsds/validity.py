@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from app.replay.hsds.rows import Mapped, Value
@@ -90,9 +93,18 @@ def assert_valid(found: Mapped) -> None:
                 assert value in ids[table], row
     for note in found.notes:
         assert not UNSTORABLE.search(note.raw)
-        assert "\\u0000" not in note.raw
+        assert not UNSTORABLE.search("".join(texts(json.loads(note.raw, parse_constant=int))))
     for text in (found.job_id, found.scraper_id, found.content_hash, found.source_key, found.shape):
         assert text is None or not UNSTORABLE.search(text)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All texts in JSON data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from texts(part)
 
 
 def assert_field(table: str, name: str, value: Value) -> None:
