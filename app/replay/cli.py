@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from datetime import date
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,9 +44,9 @@ def replay_command(
     use_default_output_dir: Annotated[
         bool, typer.Option("--use-default-output-dir", help="Replay all of OUTPUT_DIR.")
     ] = False,
-    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Replay one recording.")] = None,
+    file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Replay one recording.")] = None,
     directory: Annotated[
-        Path | None, typer.Option("--directory", metavar="DIR", help="Replay all recordings in a folder.")
+        str | None, typer.Option("--directory", metavar="DIR", help="Replay all recordings in a folder.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything, report, and take it back.")] = False,
     since: Annotated[
@@ -132,14 +131,14 @@ def replay_command(
 
 
 def _plan(
-    settings: Settings, selection: Selection, use_default_output_dir: bool, file: Path | None, directory: Path | None
+    settings: Settings, selection: Selection, use_default_output_dir: bool, file: str | None, directory: str | None
 ) -> Plan:
     if [use_default_output_dir, file is not None, directory is not None].count(True) != 1:
         raise UsageError("name one source", hint="--use-default-output-dir, --file FILE or --directory DIR")
     if file is not None:
-        return file_plan(str(file), selection)
+        return file_plan(file, selection)
     if directory is not None:
-        return directory_plan(str(directory), selection)
+        return directory_plan(directory, selection)
     return output_dir_plan(str(settings.output_dir), selection)
 
 

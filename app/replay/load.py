@@ -137,7 +137,7 @@ class Loader:
     def _add_formats(self, schemas: dict[bytes, bytes]) -> None:
         for (known,) in self._database.run("stored_formats", {"hashes": list(schemas)}):
             del schemas[known]
-        for digest, schema in schemas.items():
+        for digest, schema in schemas.items():  # as an array's elements, megabytes become gigabytes
             self._database.run("add_format", {"hash": digest, "schema": schema.decode()})
 
     def _supersede(self, new: Sequence[Prepared], loaded: Loaded) -> bool:

@@ -150,6 +150,14 @@ def test_location_master_has_what_a_person_looks_for_in_one_row(asked: str) -> N
     )
 
 
+def test_location_master_finds_by_an_index_what_belongs_to_a_place(asked: str) -> None:
+    with psycopg.connect(asked, options="-c enable_seqscan=off") as connection:
+        plan = "\n".join(line for (line,) in connection.execute("EXPLAIN SELECT * FROM location_master"))
+    for table in ("schedule", "phone", "address", "service_at_location", "record_source", "replay_record"):
+        assert f" on {table}" in plan
+        assert f"Seq Scan on {table}" not in plan
+
+
 @pytest.mark.parametrize(("title", "statement"), QUERIES, ids=[title for title, _ in QUERIES])
 def test_the_queries_of_the_page_give_answers(asked: str, title: str, statement: str) -> None:
     assert query(asked, statement), title

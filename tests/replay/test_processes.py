@@ -205,6 +205,8 @@ def test_the_mappings_ordinary_rejects_are_no_damage(tmp_path: Path, database_ur
         (["--use-default-output-dir", "--file", "x.json"], "name one source"),
         (["--directory", "/nonexistent"], "no such folder: /nonexistent"),
         (["--file", "/nonexistent.json"], "no such file: /nonexistent.json"),
+        (["--directory", ""], "no such folder"),  # an empty variable, which would mean here and all below
+        (["--file", ""], "no such file"),
         (["--directory", ".", "--since", "yesterday"], "'yesterday' is no date"),
         (["--directory", ".", "--since", "2025-02-02", "--until", "2025-02-01"], "--since 2025-02-02 is after"),
         (["--directory", ".", "--workers", "0"], "Invalid value for '--workers'"),

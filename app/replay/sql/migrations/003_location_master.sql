@@ -59,16 +59,19 @@ LEFT JOIN LATERAL (
 ) AS phone ON true
 LEFT JOIN LATERAL (
     SELECT
-        string_agg(DISTINCT schedule_text(schedule), '; ') AS said,
-        string_agg(DISTINCT schedule.notes, '; ') AS notes
-    FROM schedule
-    WHERE schedule.location_id = location.id
-        OR schedule.service_at_location_id IN (
-            SELECT there.id FROM service_at_location AS there WHERE there.location_id = location.id
-        )
-        OR schedule.service_id IN (
-            SELECT there.service_id FROM service_at_location AS there WHERE there.location_id = location.id
-        )
+        string_agg(DISTINCT schedule_text(one), '; ') AS said,
+        string_agg(DISTINCT (one).notes, '; ') AS notes
+    FROM (  -- each by an index; with OR, every place would go through all schedules
+        SELECT schedule FROM schedule WHERE location_id = location.id
+        UNION ALL
+        SELECT schedule FROM schedule
+        JOIN service_at_location AS there ON there.id = schedule.service_at_location_id
+        WHERE there.location_id = location.id
+        UNION ALL
+        SELECT schedule FROM schedule
+        JOIN service_at_location AS there ON there.service_id = schedule.service_id
+        WHERE there.location_id = location.id
+    ) AS candidate (one)
 ) AS hours ON true
 LEFT JOIN LATERAL (
     SELECT replay_record.scraper_id, replay_record.path, replay_record.created_at
