@@ -408,7 +408,7 @@ def test_demo_stops_its_fleet_on_ctrl_c(bench: Bench, eventually: Eventually) ->
 def test_demo_ignores_the_users_own_redis_and_can_be_kept(bench: Bench) -> None:
     done = bench.bouy("demo", "--count", "1", "--keep", REDIS_URL="redis://127.0.0.1:1/0")
     assert f"stop it with ./bouy --state {bench.state / 'demo'} down" in done.stdout
-    assert len(marked_processes(bench.state / "demo")) == 3
+    assert len(marked_processes(bench.state / "demo")) == 4
     assert bench.running() == []
 
 

@@ -14,6 +14,7 @@ from app.replay.hsds.tables import DEFAULTS, TABLES
 from app.store.errors import UsageError
 from tests.replay.archive import recording, write
 from tests.replay.database import query, replay_folder
+from tests.replay.hsds import validity
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "replay.md").read_text()
@@ -67,6 +68,24 @@ def test_all_24_tables_of_hsds_are_there_with_keys_and_a_comment_on_all(database
     of_hsds = [(table, column) for table, column, comment in columns if table in TABLES and comment is None]
     assert of_hsds == []
     assert all(column in {c for t, c, _ in columns if t == table} for table in DEFAULTS for column in DEFAULTS[table])
+
+
+def test_the_tables_types_are_those_that_the_mapping_is_held_to(database_url: str) -> None:
+    with Database(database_url) as database:
+        database.migrate()
+    types = {
+        (table, column): kind
+        for table, column, kind in query(
+            database_url, "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        )
+    }
+    for table, columns in validity.COLUMNS.items():
+        for column in columns.split():
+            kind = types[table, column]
+            assert (kind == "numeric") == (column in validity.NUMBERS), (table, column)
+            assert (kind == "date") == (column in validity.DATES), (table, column)
+            assert (kind == "uuid") == (column.endswith("_id") and column != "tax_id"), (table, column)
+            assert (kind == "USER-DEFINED") == ((table, column) in validity.ENUMS), (table, column)
 
 
 def test_a_reference_has_an_index(database_url: str) -> None:

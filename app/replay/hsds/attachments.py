@@ -115,6 +115,8 @@ def _schedules(sheet: Sheet, owner: Owner, value: Any, links: Links, source: Sou
         if (not fields["byday"] or notes) and source.hours_text:
             fields["notes"] = f"source hours text: {source.hours_text}"
         sheet.add("schedule", key, {parent[0]: str(parent[1]), **fields})
+        if (zone := window.fields.get("timezone")) and fields["timezone"] is None:
+            sheet.note("schedule.timezone", "timezone_not_an_offset", zone)
         for reason in notes:
             raw = window.frequency if reason == "freq_not_hsds" else window.wkst
             sheet.note("schedule.freq" if reason == "freq_not_hsds" else "schedule.byday", reason, raw)

@@ -20,7 +20,7 @@ SUMMARY_FIELD = "total_jobs_created"
 """What the record has that a scraper enqueues about its own run."""
 
 _LONGEST_NAME = 500
-"""Characters of a job's or scraper's name; a longer one is none, for no index could hold it."""
+"""Characters of a job's or scraper's name; the end of a longer one becomes a hash, so that an index can hold it."""
 
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -98,7 +98,9 @@ def _identifier(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     name = value.replace("\x00", "").encode("utf-8", "ignore").decode().strip()
-    return name if 0 < len(name) <= _LONGEST_NAME else None
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME - 33]}~{sha256(name.encode()).hexdigest()[:32]}"
+    return name or None
 
 
 def _moment(value: object) -> datetime | None:

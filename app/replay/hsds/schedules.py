@@ -12,7 +12,7 @@ from typing import Any
 from app.replay.hsds.hours import DAY_NAMES, DAYS, clock_time, days_of, in_order, ordinals_of, time_range, weekday
 from app.replay.hsds.nodes import Node
 from app.replay.hsds.rows import Value
-from app.replay.hsds.text import day, first, text, whole
+from app.replay.hsds.text import day, first, text, utc_offset, whole
 
 OPENS = ("opens_at", "opens", "open", "open_time", "time_open", "opening_time", "start_time", "start", "begin_time",
          "time_start", "from", "starts_at", "startTime", "dtstart", "start_at")  # fmt: skip
@@ -240,6 +240,7 @@ def unread_times(value: Any) -> list[str]:
 def row_fields(window: Window) -> tuple[dict[str, Value | None], list[str]]:
     """A window's fields, and what about it is to be noted."""
     fields: dict[str, Value | None] = {**window.fields, "opens_at": window.opens_at, "closes_at": window.closes_at}
+    fields["timezone"] = utc_offset(window.fields.get("timezone"))
     notes: list[str] = []
     days = list(window.days)
     _add_frequency(window, fields, days, notes)

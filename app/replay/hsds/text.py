@@ -6,9 +6,11 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from app.store.timestamps import parse_timestamp
 
 PLACEHOLDERS = frozenset(
     {
@@ -26,6 +28,10 @@ _LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
 _NEVER_STORED = re.compile("[\x00\ud800-\udfff]")
 _EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 _WEBSITE = re.compile(r"(?i)(?:https?://)?[^\s/@:]+\.[^\s/@:]+(?:[:/?#]\S*)?")
+_OFFSET = re.compile(
+    r"(?:UTC|GMT)?\s*([+\u2212-]?)\s*(\d{1,2}(?:\.\d{1,2})?)(?::?([0-5]\d))?(?:\s*hours?)?", re.ASCII | re.I
+)
+_FARTHEST_ZONE = 14
 _NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,30})?")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
@@ -123,9 +129,21 @@ def day(value: object) -> date | None:
 
 
 def moment(value: object) -> str | None:
-    """A date with an optional time as ISO text that PostgreSQL takes for a timestamp."""
+    """A date with an optional time as ISO text in UTC, which PostgreSQL takes for a timestamp."""
     said = text(value)
-    try:
-        return datetime.fromisoformat(said).isoformat() if said and day(said) else None
-    except (ValueError, OverflowError):
+    found = parse_timestamp(said) if said and day(said) else None
+    return found.isoformat() if found else None
+
+
+def utc_offset(value: object) -> Decimal | None:
+    """Hours from UTC: a number, or text such as ``-05:00`` and ``UTC-5``. A zone's name has two a year."""
+    said = text(value)
+    if said is None:
         return None
+    if said.upper() in ("UTC", "GMT", "Z"):
+        return Decimal(0)
+    found = _OFFSET.fullmatch(said)
+    if found is None:
+        return None
+    hours = Decimal(found[2]) + Decimal(found[3] or 0) / 60
+    return (-hours if found[1] in ("-", "\u2212") else hours) if hours <= _FARTHEST_ZONE else None

@@ -22,7 +22,14 @@ def test_a_recording_is_an_object(value: object) -> None:
 def test_a_recording_has_a_job_and_a_job_id() -> None:
     assert reason(job=None) == "envelope_no_job"
     assert reason(job_id=None) == reason(job_id=" ") == reason(job_id=["x"]) == "envelope_no_job_id"
-    assert reason(job_id="x" * 501) == "envelope_no_job_id"
+    assert reason(job_id="x" * 501) is None
+
+
+def test_a_long_name_is_cut_and_stays_another_than_its_like() -> None:
+    cut = [map_recording(recording(PANTRY, job_id="x" * 600 + end)).job_id for end in ("a", "b")]
+    assert cut[0] != cut[1]
+    assert [len(str(name)) for name in cut] == [500, 500]
+    assert map_recording(recording(PANTRY, job_id="x" * 500)).job_id == "x" * 500
     assert map_recording({**recording(PANTRY), "job_id": 7}).job_id == "7"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -171,6 +172,21 @@ def test_another_frequency_is_noted() -> None:
     assert reasons(found) == ["freq_not_hsds"]
 
 
+@pytest.mark.parametrize(
+    ("given", "hours"),
+    [(-5, "-5"), ("-05:00", "-5"), ("UTC+5:30", "5.5"), ("GMT", "0"), ("-0430", "-4.5"), ("5.75", "5.75"), (14, "14")],
+)
+def test_a_time_zone_is_hours_from_utc(given: Any, hours: str) -> None:
+    assert schedule({**OPEN, "timezone": given})["timezone"] == Decimal(hours)
+
+
+@pytest.mark.parametrize("given", ["America/New_York", "EST", "99", "1e9", "-05:99"])
+def test_another_time_zone_is_noted(given: str) -> None:
+    found = at({}, {"name": "Hall", "schedules": [{**OPEN, "timezone": given}]})
+    assert "timezone" not in only(found, "schedule")
+    assert reasons(found) == ["timezone_not_an_offset"]
+
+
 def test_the_week_of_a_month_goes_with_the_day() -> None:
     assert schedule({**OPEN, "freq": "MONTHLY", "day_of_week": "FR", "occurrence": "4TH"})["byday"] == "4FR"
     assert schedule({**OPEN, "byday": "TU", "week_of_month": [1, 3]})["byday"] == "1TU,3TU"
@@ -266,11 +282,11 @@ def test_recurrence_fields_pass_if_they_can_be_meant() -> None:
         "count": 5,
         "until": "2025-12-31",
         "bymonthday": [1, 15],
-        "timezone": "America/New_York",
+        "timezone": "-05:00",
     }
     found = schedule({**given, "byweekno": "x", "valid_from": "soon"})
     assert (found["interval"], found["count"], found["until"], found["bymonthday"]) == (2, 5, "2025-12-31", "1,15")
-    assert found["timezone"] == "America/New_York"
+    assert found["timezone"] == -5
     assert not found.keys() & {"byweekno", "valid_from"}
     assert schedule({**OPEN, "interval": -1, "count": 10**30, "until": "0000-00-00"}) == schedule(OPEN)
 

@@ -70,5 +70,5 @@ def test_dates_are_read_or_not() -> None:
     assert day("2025-08-13") == day("2025-08-13T13:00:00Z") == day("8/13/2025") == date(2025, 8, 13)
     for bad in ("0000-01-01", "2025-02-30", "13/13/2025", "soon", None, "2025-08-131", 20250813):
         assert day(bad) is None
-    assert moment("2025-08-13 13:00") == "2025-08-13T13:00:00"
+    assert moment("2025-08-13 13:00") == "2025-08-13T13:00:00+00:00"
     assert moment("2025-08-13 25:00") is moment("x") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,10 @@ ENUMS = {
     ("schedule", "freq"): {"WEEKLY", "MONTHLY"},
     ("schedule", "wkst"): {"MO", "TU", "WE", "TH", "FR", "SA", "SU"},
 }
-NUMBERS = {"year_incorporated", "minimum_age", "maximum_age", "latitude", "longitude", "extension", "count", "interval"}
+NUMBERS = {
+    *("year_incorporated", "minimum_age", "maximum_age", "latitude", "longitude"),
+    *("extension", "count", "interval", "timezone"),
+}
 DATES = {"valid_from", "valid_to", "dtstart", "until", "assured_date"}
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -130,4 +133,4 @@ def assert_field(table: str, name: str, value: Value) -> None:
         elif name in ("opens_at", "closes_at"):
             assert time.fromisoformat(value).isoformat() == value
         elif name == "last_modified":
-            datetime.fromisoformat(value)
+            assert datetime.fromisoformat(value).utcoffset() == timedelta(0)
