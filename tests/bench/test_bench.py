@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from app.bouy.supervision import wait_for_end
 from bench import textbook
 from bench.contenders import CONTENDERS, Family
 from bench.depth import windows
@@ -116,7 +117,7 @@ def test_ctrl_c_ends_all_that_was_started(tmp_path: Path) -> None:
     said = running.communicate(timeout=20)[1]
     assert running.returncode == 130
     assert said.endswith("bench: interrupted\n")
-    assert not any(process.is_running() for process in started)
+    assert wait_for_end(started, 20) == []
     assert [path.name for path in tmp_path.iterdir()] == ["removed"]
 
 
