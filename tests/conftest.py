@@ -144,7 +144,8 @@ def real_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment in which none of our settings is set."""
     for name in list(os.environ):
-        if name in ("REDIS_URL", "DATABASE_URL", "OUTPUT_DIR", "ARCHIVE_DIR") or name.startswith(("LOG_", "RECORDER_")):
+        prefixes = ("LOG_", "RECORDER_", "SQL_DUMP_", "ALLOW_")
+        if name.endswith(("_DIR", "REDIS_URL", "DATABASE_URL")) or name.startswith(prefixes):
             monkeypatch.delenv(name)
     return monkeypatch
 

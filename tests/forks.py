@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["__main__", "app.archive.cli", "app.bouy.cli", "tests.faults.fleet"])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["__main__", "app.archive.cli", "app.bouy.cli", "tests.faults.fleet", "tests.faults.steps"])
 
 
 def start_forked(
@@ -22,7 +22,7 @@ def start_forked(
     stdout: Path | None = None,
 ) -> ForkServerProcess:
     """A process that calls `main` with these arguments and in this environment, and ends with its exit code."""
-    process = _forks.Process(target=_live, args=(main, list(arguments), dict(environ), stdout, stderr))
+    process = FORKS.Process(target=_live, args=(main, list(arguments), dict(environ), stdout, stderr))
     process.start()
     return process
 

@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 MODULES = sorted(path.relative_to(ROOT) for folder in ("app", "bench") for path in (ROOT / folder).rglob("*.py"))
 ONLY_WITH_SERVICE = {
+    "app.archive.backup_cli",
+    "app.archive.clean_cli",
     "app.archive.cli",
+    "app.archive.cli_options",
     "app.recorder.cli",
     "app.recorder.failed_cli",
     "app.recorder.monitoring_cli",

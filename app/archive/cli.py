@@ -9,8 +9,11 @@ from typing import Annotated
 
 import typer
 
-from app.archive.audit import audit
+from app.archive import backup_cli, clean_cli
+from app.archive.audit import Result, audit
+from app.archive.snapshots import Repository
 from app.archive.verify import Verifier
+from app.archive.verify_packs import PackVerifier, Reading, is_pack_folder, parse_share
 from app.archive.verify_view import report_document, say_report
 from app.service.command import run_command
 from app.service.progress import Progress
@@ -27,18 +30,28 @@ app = typer.Typer(
 
 
 @app.callback()
-def archive() -> None:
+def look_after() -> None:
     """Look after recorded days."""
 
 
 @app.command()
 def verify(
     output_dir: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="The recordings' folder; OUTPUT_DIR if not given.")
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Recordings, archives or a backup; OUTPUT_DIR and ARCHIVE_DIR if not given.",
+        ),
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Make wrong summaries and `latest` anew; no recording is touched.")
     ] = False,
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="Read every byte of archives and backups too.")
+    ] = False,
+    subset: Annotated[
+        str | None, typer.Option("--read-data-subset", metavar="SHARE", help="Read such a share of them, as 10%.")
+    ] = None,
     examples: Annotated[
         int, typer.Option("--examples", metavar="N", min=0, help="Name so many of each kind of problem.")
     ] = _EXAMPLES,
@@ -50,18 +63,31 @@ def verify(
     Works on any OUTPUT_DIR, those of earlier recorders too, and while recorders run. Without --repair it only reads.
     Exit codes: 0 all holds, 1 something is wrong (with --repair: is still wrong), 2 wrong use, 130 Ctrl-C.
     """
-    folder = os.path.abspath(output_dir or load_settings().output_dir)
+    settings = load_settings()
+    folder = os.path.abspath(output_dir or settings.output_dir)
+    reading = parse_share(subset) if subset else Reading(1.0 if read_data else 0.0)
     started = time.monotonic()
     with Progress("verifying", silent=quiet) as progress:
-        verifier = Verifier(folder, most_examples=examples, advance=progress.advance)
-        progress.expect(verifier.count_files())
-        result = audit(verifier, repair=repair)
+        packs = PackVerifier(reading, most_examples=examples, advance=progress.advance)
+        if Repository(folder).is_one():
+            result = Result(packs.check_backup(folder))
+        elif is_pack_folder(folder):
+            result = Result(packs.check_archives(folder))
+        else:
+            verifier = Verifier(folder, most_examples=examples, advance=progress.advance)
+            progress.expect(verifier.count_files())
+            result = audit(verifier, repair=repair)
+            if output_dir is None:
+                result.findings.merge(packs.check_archives(os.path.abspath(settings.archive_dir)))
     seconds = time.monotonic() - started
     if as_json:
         print(report_document(folder, result, seconds))
     elif not quiet:
         say_report(folder, result, seconds, repair=repair)
     return 0 if result.holds else 1
+
+
+app.registered_commands += clean_cli.app.registered_commands + backup_cli.app.registered_commands
 
 
 def main() -> int:

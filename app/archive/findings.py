@@ -31,6 +31,8 @@ class Kind(StrEnum):
     WRONG_TIME = "wrong-time"
     WRONG_COUNT = "wrong-count"
     LATEST_WRONG = "latest-wrong"
+    ARCHIVE_DAMAGED = "archive-damaged"
+    ARCHIVE_ORPHAN = "archive-orphan"
 
 
 MEANINGS = {
@@ -50,6 +52,8 @@ MEANINGS = {
     Kind.WRONG_TIME: "entries with another time than the created_at in their file",
     Kind.WRONG_COUNT: "dates, totals or scrapers of a summary that aren't those of its files",
     Kind.LATEST_WRONG: "latest doesn't lead to the newest day that has records",
+    Kind.ARCHIVE_DAMAGED: "archives, backups or manifests that are missing or hold other bytes than were written",
+    Kind.ARCHIVE_ORPHAN: "archives without a manifest: nobody knows what must be in them",
 }
 
 REPAIRABLE = frozenset(
@@ -84,7 +88,7 @@ class Findings:
     most_examples: int
     """Examples kept of each kind of problem."""
     checked: Counter[str] = field(default_factory=Counter)
-    """How many days, recordings, superseded and quarantined there are."""
+    """How many days, recordings, superseded, quarantined, archives and snapshots there are."""
     problems: Counter[Kind] = field(default_factory=Counter)
     examples: dict[Kind, list[Example]] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from app.store import scan
 from app.store.errors import StorageError
@@ -28,7 +28,7 @@ def rebuild_summary(layout: Layout, date: str) -> None:
     journal = layout.journal(date)
     if os.path.lexists(journal) and not os.path.isfile(journal):
         raise StorageError("the day's journal is no file", path=journal, hint="move it away")
-    with _writing(layout, f"daily/{date}") as files:
+    with writing(layout, f"daily/{date}") as files:
         day = Day(layout, files, date)
         day.rebuild()
         day.close()
@@ -47,16 +47,17 @@ def point_latest(layout: Layout) -> bool:
         days = reversed(scan.days(layout))
         newest = next((day for day in days if any(scan.recording_names(layout, day))), None)
         if newest is None:
-            os.unlink(latest)
+            with suppress(FileNotFoundError):
+                os.unlink(latest)
             return False
-        with _writing(layout) as files:
+        with writing(layout) as files:
             files.link(latest, layout.latest_target(newest))
     return True
 
 
 @contextmanager
-def _writing(layout: Layout, *folders: str) -> Iterator[DurableFiles]:
-    """A writer that lives for one repair and has these folders open."""
+def writing(layout: Layout, *folders: str) -> Iterator[DurableFiles]:
+    """A writer that lives for one change and has these folders open."""
     name = f"repair-{os.getpid()}-{secrets.token_hex(4)}"
     files = DurableFiles(layout.root, name)
     ledger = Ledger(layout.state, name)

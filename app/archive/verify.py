@@ -6,7 +6,6 @@ Nothing but plain files is opened, so a pipe or a device can't hang it; one day 
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 from app.archive.comparison import DayFiles, Job, compare
 from app.archive.contents import check_quarantined, check_recording, check_superseded
 from app.archive.findings import Findings, Kind
+from app.archive.listing import TEMPORARY
 from app.store import encode, ledger, scan
 from app.store.errors import UsageError
 from app.store.layout import Layout, is_date
@@ -25,7 +25,6 @@ PATIENCE_S = 5.0
 
 _INTERVAL_S = 0.5
 _BESIDE = ("summary.json", "superseded")
-_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp", re.DOTALL)
 
 
 class Verifier:
@@ -71,6 +70,7 @@ class Verifier:
         for path in self._recordings(f"{root}/superseded", findings):
             self._count("superseded", findings)
             self._check_superseded(day, path.removeprefix(f"{root}/superseded/"), findings)
+        files.present |= scan.cleaned_names(self.layout, day)  # the summary still tells of them
         if Kind.UNREADABLE_FOLDER not in findings.problems:
             self._check_summary(files, summary_was, findings)
         if not os.path.isdir(self.layout.day(day)):
@@ -240,7 +240,7 @@ class Verifier:
             findings.add(Kind.UNREADABLE_FOLDER, folder or ".", error.strerror or str(error))
             return []
         for entry in entries:
-            if temporary := _TEMPORARY.fullmatch(entry.name):
+            if temporary := TEMPORARY.fullmatch(entry.name):
                 self._check_temporary(f"{folder}/{entry.name}".lstrip("/"), temporary[1], findings)
         return [entry for entry in entries if not entry.name.startswith(".")]
 

@@ -15,6 +15,7 @@ from app.archive.audit import Result
 from app.archive.findings import MEANINGS, REPAIRABLE, Findings, Kind
 
 _CHECKED = ("days", "recordings", "superseded", "quarantined")
+_PACKED = ("archives", "snapshots")
 
 
 def say_report(folder: str, result: Result, seconds: float, *, repair: bool) -> None:
@@ -38,7 +39,7 @@ def report_document(folder: str, result: Result, seconds: float) -> str:
     document = {
         "output_dir": folder,
         "holds": result.holds,
-        "checked": {what: findings.checked[what] for what in _CHECKED},
+        "checked": {what: findings.checked[what] for what in (*_CHECKED, *_PACKED)},
         "problems": problems,
         "repaired": result.repaired,
         "not_repaired": result.not_repaired,
@@ -49,7 +50,9 @@ def report_document(folder: str, result: Result, seconds: float) -> str:
 
 def _lines(folder: str, result: Result, seconds: float, repair: bool) -> Iterator[Text]:
     findings = result.findings
-    counts = ", ".join(f"{what} {findings.checked[what]:,}" for what in _CHECKED)
+    packed = [what for what in _PACKED if what in findings.checked]
+    shown = packed if packed and "days" not in findings.checked else [*_CHECKED, *packed]
+    counts = ", ".join(f"{what} {findings.checked[what]:,}" for what in shown)
     yield Text(f"{printable(folder)}: {counts}; checked in {seconds:.1f} s")
     yield from (Text(f"repaired: {printable(what)}") for what in result.repaired)
     yield from (Text(f"not repaired: {printable(why)}") for why in result.not_repaired)

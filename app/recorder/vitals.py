@@ -39,6 +39,8 @@ class Vitals:
     last_success_at: float | None = None
     """When the last of them was, in seconds since 1970."""
     free_bytes: int | None = None
+    proven_restore_at: float | None = None
+    """When a restore was last proven by a drill, in seconds since 1970."""
     behind_since: float | None = None
     """Since when (monotonic) a summary has been out of date; None while none is."""
     _queue: tuple[float, QueueState] | None = None

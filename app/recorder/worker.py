@@ -37,6 +37,7 @@ from app.recorder.trouble import Part
 from app.recorder.vitals import Vitals
 from app.recorder.write import Kind, Outcome, Pending, RecordWriter
 from app.store.errors import LockedError, RecorderError, StorageError, UnrecordableError
+from app.store.proven import proven_restore_at
 from app.store.timestamps import parse_timestamp
 
 log = structlog.get_logger("recorder")
@@ -407,6 +408,7 @@ class RecorderWorker(RQWorker):
                 absent = self._absent.popleft()
                 if not self._writer.stand_in_for(absent):
                     self._absent.append(absent)
+            self._vitals.proven_restore_at = proven_restore_at(self._writer.layout)
             self._recover_at = time.monotonic() + _RECOVER_INTERVAL_S
 
     def _give_back(self, *, to_the_end: bool = False) -> None:

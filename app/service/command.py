@@ -30,7 +30,7 @@ def run_command(app: typer.Typer, name: str, *, see: str, **context: Any) -> int
             signal.signal(signal.SIGINT, signal.default_int_handler)
         result = app(standalone_mode=False, **context)
         code = result if isinstance(result, int) else 0
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter is Ctrl-C, or no answer, where something is asked
         code = INTERRUPTED
     except RecorderError as error:
         code, problem = error.exit_code, str(error)

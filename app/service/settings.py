@@ -22,6 +22,14 @@ class Settings(BaseSettings):
     )
     output_dir: Path = Field(default=Path("outputs"), description="where recordings are written")
     archive_dir: Path = Field(default=Path("archives"), description="where archived days are kept")
+    backup_dir: Path = Field(default=Path("backups"), description="where backups go if no other place is named")
+    sql_dump_dir: Path = Field(default=Path("sql_dumps"), description="where SQL dumps are kept")
+    sql_dump_min_records: int = Field(default=100, ge=0, description="fewest rows of a database that is dumped")
+    sql_dump_ratchet_percentage: float = Field(
+        default=0.9, ge=0, le=1, description="share of the most rows ever dumped that a database must have"
+    )
+    sql_dump_keep: int = Field(default=7, ge=1, description="SQL dumps that are kept, the newest")
+    allow_empty_sql_dump: bool = Field(default=False, description="dump whatever is in the database")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="json, console, or auto: console on a terminal, json elsewhere"

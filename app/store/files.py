@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from itertools import count
-from typing import ParamSpec, TypeVar, cast
+from typing import BinaryIO, ParamSpec, TypeVar, cast
 
 from app.store.errors import NameTooLongError, NoRoomError, StorageError
 
@@ -46,6 +46,15 @@ class Staged:
     """Why it couldn't be written or synced, if so; known when `synced` is done."""
     sync_s: float = 0.0
     """How long its sync took."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A file that is written piece by piece, under a temporary name."""
+
+    file: BinaryIO
+    temporary: str
+    named: bool = False
 
 
 class DurableFiles:
@@ -189,6 +198,41 @@ class DurableFiles:
         except StorageError:
             self.abandon([staged])
             raise
+        self.sync_folders()
+
+    @contextmanager
+    def draft(self, folder: str) -> Iterator[Draft]:
+        """A file to be written piece by piece in `folder`; it is gone afterwards, unless `finish` gave it its name."""
+        self._make_folder(folder)
+        temporary = self._temporary(folder)
+        try:
+            with open(temporary, "xb") as file:
+                draft = Draft(file, temporary)
+                try:
+                    yield draft
+                finally:
+                    if not draft.named:
+                        os.unlink(temporary)
+        except OSError as error:
+            raise storage_error("can't write a file", temporary, error) from error
+
+    def finish(self, draft: Draft, path: str) -> None:
+        """Give a draft its name durably, in the place of whatever had it."""
+        draft.file.flush()
+        os.fsync(draft.file.fileno())
+        self._rename(draft.temporary, path)
+        draft.named = True
+        self.sync_folders()
+
+    def move(self, path: str, target: str) -> None:
+        """Give a file or a whole folder another name durably, in one step; nothing may be at `target`, or one file."""
+        self._make_folder(os.path.dirname(target))
+        try:
+            os.rename(path, target)
+        except OSError as error:
+            raise storage_error("can't move", f"{path} -> {target}", error) from error
+        self._safe_folders.clear()  # what was below `path` is somewhere else
+        self._unsynced |= {os.path.dirname(path), os.path.dirname(target)}
         self.sync_folders()
 
     def link(self, path: str, target: str) -> None:
@@ -350,6 +394,7 @@ _HINTS = {
     errno.ENOENT: "it was removed meanwhile, or is a link to nowhere",
     errno.ENAMETOOLONG: "move OUTPUT_DIR to a file system that allows longer names, or to a shorter path",
     errno.EEXIST: "a file stands where a folder is needed: move it away",
+    errno.EXDEV: "OUTPUT_DIR must be on one disk",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away",
 }
 

@@ -6,11 +6,14 @@ Layout::
       latest -> daily/YYYY-MM-DD
       daily/YYYY-MM-DD/summary.json
       daily/YYYY-MM-DD/.journal
+      daily/YYYY-MM-DD/.cleaned    the names of recordings that `clean` took out, while their summary stays
       daily/YYYY-MM-DD/scrapers/{scraper_id}/{job_id}.json
       daily/YYYY-MM-DD/processed/{job_id}.json
       daily/YYYY-MM-DD/superseded/{scrapers/{scraper_id}|processed}/{job_id}.{sha256[:16]}.json
       quarantine/YYYY-MM-DD/{job}.{sha256[:16]}.json
       .recorder/                   state of the running recorders
+      .trash/                      what `clean` took out, for a day
+      .restoring/                  a day that is being restored, until it is whole
 """
 
 from __future__ import annotations
@@ -125,6 +128,25 @@ class Layout:
     def journal(self, day: str) -> str:
         """A day's journal: what was recorded, in order."""
         return f"{self.day(day)}/.journal"
+
+    def cleaned(self, day: str) -> str:
+        """The list of a day's recordings that `clean` took out."""
+        return f"{self.day(day)}/.cleaned"
+
+    @property
+    def proven_restore(self) -> str:
+        """Where it is noted when a restore was last proven."""
+        return f"{self.state}/proven_restore.prom"
+
+    @property
+    def trash(self) -> str:
+        """The folder of what `clean` took out."""
+        return f"{self.root}/.trash"
+
+    @property
+    def restoring(self) -> str:
+        """The folder of days that are being restored."""
+        return f"{self.root}/.restoring"
 
     def conflict_lock(self, place: Place) -> str:
         """The lock under which two results of one job are settled: one of 256, so that two jobs rarely share it."""

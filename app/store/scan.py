@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -53,6 +54,16 @@ def superseded_names(layout: Layout, day: str) -> set[str]:
         for name in names
         if (current := superseded_name(name))
     }
+
+
+def cleaned_names(layout: Layout, day: str) -> set[str]:
+    """The names inside a day of the recordings that `clean` took out, of which the summary still tells."""
+    try:
+        with open(layout.cleaned(day), "rb") as file:
+            names = json.loads(file.read())
+    except (OSError, ValueError):
+        return set()
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 def all_folders(folder: str) -> Iterator[str]:

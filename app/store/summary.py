@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from app.store import encode, scan
@@ -76,7 +77,8 @@ class Day:
         self._contested |= scan.superseded_names(self._layout, self.date) & self.entries.keys()
         known = set(self.entries)
         present = set(scan.recording_names(self._layout, self.date))
-        lines: list[dict[str, Any]] = [{"name": name, "gone": True} for name in sorted(known - present)]
+        cleaned = scan.cleaned_names(self._layout, self.date)
+        lines: list[dict[str, Any]] = [{"name": name, "gone": True} for name in sorted(known - present - cleaned)]
         found = [(name, entry) for name in present - known if (entry := self._read_recording(name)) is not None]
         found.sort(key=lambda item: (sort_key(item[1]["timestamp"]), item[0]))
         lines.extend({"name": name, **entry} for name, entry in found)
@@ -154,8 +156,7 @@ class Day:
             self._scrapers = {}
             for entry in self.entries.values():
                 _count(self._scrapers, entry)
-        jobs = list(self.entries.values())
-        return encode.dump({"date": self.date, "total_jobs": len(jobs), "scrapers": self._scrapers, "jobs": jobs})
+        return _render(self.date, self.entries.values(), self._scrapers)
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         # One write, so that several recorders' chunks never mix; it begins on a line of its own, in case a chunk
@@ -229,6 +230,20 @@ class Day:
         except (OSError, ValueError):
             return None  # damaged: it is no recording, and `verify` names it
         return entry
+
+
+def render(date: str, entries: Iterable[Entry]) -> bytes:
+    """A summary file's bytes, from its lines."""
+    entries = list(entries)
+    scrapers: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        _count(scrapers, entry)
+    return _render(date, entries, scrapers)
+
+
+def _render(date: str, entries: Iterable[Entry], scrapers: dict[str, dict[str, Any]]) -> bytes:
+    jobs = list(entries)
+    return encode.dump({"date": date, "total_jobs": len(jobs), "scrapers": scrapers, "jobs": jobs})
 
 
 def _count(scrapers: dict[str, dict[str, Any]], entry: Entry) -> None:

@@ -10,6 +10,7 @@ import pytest
 from app.archive.audit import Result, audit
 from app.archive.verify import Verifier
 from app.recorder.write import RecordWriter
+from tests.faults import data
 from tests.recording import FIRST, result
 
 DATE = "2025-02-17"
@@ -62,3 +63,20 @@ def recorded(recorded_once: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def day(recorded: Path) -> Path:
     return recorded / DAY
+
+
+@pytest.fixture(scope="session")
+def recorded_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three recorded days, with nothing archived; to be copied."""
+    base = tmp_path_factory.mktemp("recorded-base")
+    data.record_days(base)
+    data.age(base)
+    return base
+
+
+@pytest.fixture(scope="session")
+def archived_base(recorded_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, archived; to be copied."""
+    base = shutil.copytree(recorded_base, tmp_path_factory.mktemp("archived") / "base", symlinks=True)
+    data.archive(base)
+    return base

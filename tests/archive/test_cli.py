@@ -72,7 +72,7 @@ def test_json_says_the_same(recorded: Path) -> None:
     assert document == {
         "output_dir": str(recorded),
         "holds": False,
-        "checked": {"days": 2, "recordings": 4, "superseded": 1, "quarantined": 1},
+        "checked": {"days": 2, "recordings": 4, "superseded": 1, "quarantined": 1, "archives": 0, "snapshots": 0},
         "problems": {"latest-wrong": {"count": 1, "examples": [example]}},
         "repaired": [],
         "not_repaired": [],

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,9 @@ from app.recorder.metrics import Metrics
 from app.recorder.vitals import Vitals
 from app.recorder.worker import Options, RecorderWorker
 from app.recorder.write import RecordWriter
+from app.store.files import DurableFiles
+from app.store.layout import Layout
+from app.store.proven import note_proven_restore
 from tests.conftest import free_port, recorder_process
 from tests.recording import FIRST, eventually, finished, killed_at_the_end, result
 
@@ -78,10 +81,13 @@ def burst(redis_url: str, output_dir: Path) -> tuple[Samples, Samples]:
 def test_a_recorder_counts_what_it_does_and_says_how_things_stand(
     redis_url: str, connection: Redis, tmp_path: Path
 ) -> None:
+    with closing(DurableFiles(str(tmp_path), "drill")) as files:
+        note_proven_restore(Layout(str(tmp_path)), files, 1_700_000_000)
     with running(redis_url, tmp_path, free_port()) as process:
         (recorder,) = recorders(connection)
         address = str(recorder.metrics)
         before = scraped(address)
+        assert before["recorder_proven_restore_timestamp_seconds", ()] == 1_700_000_000
         assert before[jobs("unknown", "failure")] == 0
         assert before["recorder_outcomes_total", (("outcome", "quarantined"),)] == 0
         assert ("recorder_last_success_timestamp_seconds", ()) not in before

@@ -519,3 +519,48 @@ def test_a_sweep_makes_sure_of_what_the_dead_writer_removed_itself(root: str, fi
     disk.calls.clear()
     assert sweep([folder], "writer-1") == 0
     assert disk.done("fsync folder") == [folder]
+
+
+def test_a_file_written_piece_by_piece_has_its_name_only_once_it_is_whole(files: DurableFiles, root: str) -> None:
+    path = f"{root}/large"
+    files.write(path, b"old")
+    with files.draft(root) as draft:
+        draft.file.write(b"new")
+        draft.file.flush()
+        assert Path(path).read_bytes() == b"old"
+        files.finish(draft, path)
+    assert Path(path).read_bytes() == b"new"
+    assert os.listdir(root) == ["large"]
+
+
+def test_a_draft_that_is_given_up_is_gone(files: DurableFiles, root: str) -> None:
+    with pytest.raises(KeyboardInterrupt), files.draft(root) as draft:
+        draft.file.write(b"half")
+        raise KeyboardInterrupt
+    assert os.listdir(root) == []
+
+
+@pytest.mark.parametrize("step", ["fsync file", "replace", "fsync folder"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_draft_that_the_disk_refuses_is_an_error_and_leaves_one_whole_file(
+    files: DurableFiles, root: str, disk: Disk, step: str, code: int
+) -> None:
+    path = f"{root}/large"
+    files.write(path, b"old")
+    disk.refuse(step, code)
+    with pytest.raises(StorageError, match=os.strerror(code)), files.draft(root) as draft:
+        draft.file.write(b"new")
+        files.finish(draft, path)
+    disk.work()
+    assert os.listdir(root) == ["large"]
+    assert Path(path).read_bytes() == (b"new" if step == "fsync folder" else b"old")
+
+
+def test_a_folder_moves_in_one_step_and_both_ends_are_synced(files: DurableFiles, root: str, disk: Disk) -> None:
+    files.write(f"{root}/from/day/file", b"x")
+    disk.calls.clear()
+    files.move(f"{root}/from/day", f"{root}/to/day")
+    assert Path(f"{root}/to/day/file").read_bytes() == b"x"
+    assert set(disk.done("fsync folder")) >= {f"{root}/from", f"{root}/to", root}
+    with pytest.raises(StorageError, match="can't move"):
+        files.move(f"{root}/from/day", f"{root}/elsewhere/day")
