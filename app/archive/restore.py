@@ -149,8 +149,8 @@ class Restore:
         draft = f"{self._layout.restoring}/{secrets.token_hex(4)}/{step.date}"
         with writing(self._layout, step.folder) as files:
             self._write(files, draft, manifest, names)
-            appeared = not self._appear(files, draft, f"{self._layout.root}/{step.folder}")
-        if appeared:
+            appeared = self._appear(files, draft, f"{self._layout.root}/{step.folder}")
+        if not appeared:
             return place_files(self._layout, step.folder, self._source.read(manifest, names - VIEWS))
         if step.kind == "daily" and SUMMARY not in names and names:
             rebuild_summary(self._layout, step.date)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from datetime import timedelta
@@ -197,6 +198,42 @@ def test_a_day_of_which_only_the_summary_is_left_comes_back_whole_when_it_is_ask
     restored = recorded(base / "restored/out")
     assert {name for name in restored if FIRST in name} == {name for name in before if FIRST in name}
     assert audit(Verifier(str(base / "restored/out"), most_examples=5)).holds
+
+
+def jobs(base: Path, day: str = FIRST) -> set[str]:
+    summary = json.loads((base / "out/daily" / day / "summary.json").read_bytes())
+    assert summary["total_jobs"] == len(summary["jobs"])
+    return {job["job_id"] for job in summary["jobs"]}
+
+
+def test_a_merge_leaves_the_summary_of_a_day_that_was_cleaned_as_it_is(base: Path) -> None:
+    data.clean_but_summaries(base)
+    data.back_up(base)
+    before = recorded(base / "out")
+    data.restore(base, ".")
+    assert recorded(base / "out") == before
+    assert audit(Verifier(str(base / "out"), most_examples=5)).holds
+
+
+def test_a_scraper_that_comes_back_leaves_the_others_in_the_summary_of_a_day_that_was_cleaned(base: Path) -> None:
+    data.clean_but_summaries(base)
+    data.back_up(base)
+    source = open_source(str(base / "backup"), None)
+    for scraper in ("nyc", "sf/../x"):
+        wanted = Wanted(frozenset([FIRST]), frozenset([scraper]))
+        Restore(data.layout(base), str(base / "arch"), source, data.nothing).run(plan(source, wanted), wanted)
+        assert jobs(base) == {"a", "b", "c"}
+        assert audit(Verifier(str(base / "out"), most_examples=5)).holds
+
+
+def test_a_result_late_for_a_cleaned_day_that_was_restored_joins_its_summary(base: Path) -> None:
+    data.clean_but_summaries(base)
+    data.back_up(base)
+    shutil.rmtree(base / "out")
+    data.restore(base, ".")
+    data.record_late(base)
+    assert jobs(base) == {"a", "b", "c", "late"}
+    assert audit(Verifier(str(base / "out"), most_examples=5)).holds
 
 
 @pytest.mark.parametrize("wanted", [{"days": ["2001-01-01"]}, {"scrapers": ["nobody"]}])
