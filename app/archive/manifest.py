@@ -140,6 +140,11 @@ def scraper_of(name: str) -> str | None:
     return None
 
 
+def is_result(name: str) -> bool:
+    """Whether a file inside a day is a recording or an older result, and nothing that a person put beside them."""
+    return scraper_of(name.removeprefix("superseded/")) is not None
+
+
 def select(files: Mapping[str, PackedFile], scrapers: frozenset[str]) -> set[str]:
     """The names of these scrapers' files, superseded ones too; of all files if none is named."""
     if not scrapers:

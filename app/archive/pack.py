@@ -97,6 +97,19 @@ def read_pack(path: str, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
             raise ValueError(f"it lacks {next(iter(left))!r} and {len(left) - 1:,} more")
 
 
+def sums_in(path: str) -> Iterator[tuple[str, str]]:
+    """Each file of a pack that has no manifest, and its SHA-256. Raises `DamagedArchiveError` and OSError."""
+    with open(path, "rb") as file, _damage_of(path):
+        stream = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW_BYTES).stream_reader(file)
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
+            for info in tar:
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
+                member = tar.extractfile(info) if info.isreg() else None
+                if member is None:
+                    raise ValueError(f"it holds {info.name[:100]!r}, which is no file")
+                yield info.name.partition("/")[2], hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
 def check_pack(path: str, manifest: Manifest) -> bytes | None:
     """Read all of a pack; returns its summary's bytes. Raises `DamagedArchiveError` and OSError."""
     summary = None

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from app.archive.listing import TEMPORARY
 from app.archive.manifest import PACK_SUFFIX, DamagedArchiveError, Manifest, decode_manifest
-from app.archive.pack import Members, check_pack, write_pack
+from app.archive.pack import VIEWS, Members, check_pack, sums_in, write_pack
 from app.store.errors import LockedError
 from app.store.files import DurableFiles, storage_error, sweep
 from app.store.latest import exclusive
@@ -164,8 +164,8 @@ class PackFolder:
     def sweep(self) -> None:
         """Remove what a dead writer left; the caller holds the lock.
 
-        A pack that no manifest names goes only where its day has another, whole, that holds all that counts: without
-        a manifest nobody knows what is in it.
+        A pack that no manifest names goes only where its day has another, whole, that holds all of it: it may be
+        another host's, of which the manifest was copied over ours.
         """
         for name in self._names():
             if TEMPORARY.fullmatch(name):
@@ -174,9 +174,16 @@ class PackFolder:
             parts = _NAME.fullmatch(name)
             with suppress(DamagedArchiveError):
                 manifest = self.manifest(parts[1]) if parts else None
-                if manifest is not None:
-                    self.check(manifest)
+                if manifest is not None and self._has_all_of(name, manifest):
                     os.unlink(f"{self.folder}/{name}")
+
+    def _has_all_of(self, name: str, manifest: Manifest) -> bool:
+        """Whether all that a loose pack holds is in another one, which is whole. Raises `DamagedArchiveError`."""
+        known = {one.sha256 for one in manifest.files.values()}
+        if any(digest not in known for inside, digest in sums_in(f"{self.folder}/{name}") if inside not in VIEWS):
+            return False
+        self.check(manifest)
+        return True
 
     def remove_but(self, keys: Collection[str]) -> None:
         """Remove packs that nothing needs, and their manifests; the caller holds the lock."""

@@ -189,7 +189,8 @@ def test_an_archive_without_a_manifest_is_left_alone_and_what_was_left_behind_is
     arch = tmp_path / "arch"
     (arch / f"{DATE}.manifest.json.zst").unlink()
     (arch / ".archive-1-x.0.tmp").write_bytes(b"half")
-    (arch / f"{data.DAYS[0]}.{'0' * 12}.tar.zst").write_bytes(b"of a run that was killed")
+    killed = arch / f"{data.DAYS[0]}.{'0' * 12}.tar.zst"
+    shutil.copyfile(next(arch.glob(f"{data.DAYS[0]}*.tar.zst")), killed)
     (arch / "notes.txt").write_text("a person's")
     (orphan, _) = folder.orphans()[::-1]
     with folder.writing():
@@ -198,6 +199,27 @@ def test_an_archive_without_a_manifest_is_left_alone_and_what_was_left_behind_is
     assert orphan.startswith(DATE)
     assert not list(arch.glob("*.tmp"))
     assert (arch / "notes.txt").exists()
+
+
+def test_another_host_s_archive_without_its_manifest_is_not_swept_though_the_day_has_one(folder: PackFolder) -> None:
+    before = folder.manifest(DATE)
+    assert before is not None
+    theirs = [("scrapers/nyc/theirs.json", b"{}"), ("summary.json", b"{}")]
+    with folder.writing() as files:
+        folder.put(files, DATE, theirs, seen_ns=0)  # as `cp` of their folder over ours does
+    with folder.writing():
+        pass
+    assert folder.has(before)
+    assert folder.orphans() == [before.name]
+    with folder.writing() as files:
+        folder.put(files, DATE, sorted([*read_pack(folder.path(before), before), theirs[0]], key=last), seen_ns=0)
+    with folder.writing():
+        pass
+    assert folder.orphans() == []
+
+
+def last(member: tuple[str, bytes]) -> tuple[bool, str]:
+    return member[0] == "summary.json", member[0]
 
 
 def test_the_level_and_the_window_are_those_of_the_documents() -> None:
