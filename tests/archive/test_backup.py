@@ -325,6 +325,50 @@ def test_what_a_killed_backup_left_goes_with_the_next_and_a_person_s_files_stay(
     assert (packs / "notes.txt").exists()
 
 
+def test_the_last_pack_of_a_day_stays_whatever_becomes_of_the_snapshots(backed_up: Path) -> None:
+    packs, snapshots = backed_up / "backup/packs", backed_up / "backup/snapshots"
+    before = data.recordings(backed_up / "out")
+    shutil.rmtree(backed_up / "arch")
+    shutil.rmtree(backed_up / "out/daily" / FIRST)  # as `clean --backup` may
+    for number in range(2):  # lost; or thinned out by a person, who thinks that newer ones have it all
+        shutil.rmtree(snapshots)
+        assert data.back_up(backed_up, data.NOW + timedelta(days=number)).problems == []
+        (pack,) = packs.glob(f"{FIRST}*.tar.zst")
+    damage(pack)
+    findings = PackVerifier(Reading(1.0), most_examples=3, advance=data.nothing).check_backup(str(backed_up / "backup"))
+    assert [example.path for example in findings.examples[Kind.ARCHIVE_DAMAGED]] == [str(pack)]
+    damage(pack)
+    restore(backed_up, f"backup/packs/{pack.name}")
+    assert data.recordings(backed_up / "restored/out").items() <= before.items()
+
+
+def test_packs_of_removed_snapshots_go_when_the_others_have_all_that_is_in_them(backed_up: Path) -> None:
+    (old,) = (backed_up / "backup/packs").glob(f"{FIRST}*.tar.zst")
+    (snapshot,) = (backed_up / "backup/snapshots").iterdir()
+    data.record_late(backed_up)
+    data.archive(backed_up)
+    data.back_up(backed_up, data.NOW + timedelta(days=1))
+    snapshot.unlink()
+    (new,) = set((backed_up / "backup/packs").glob(f"{FIRST}*.tar.zst")) - {old}
+    damage(new)
+    data.back_up(backed_up, data.NOW + timedelta(days=2))
+    assert old.exists(), "what is damaged has nothing; this run has written it again"
+    data.back_up(backed_up, data.NOW + timedelta(days=3))
+    assert not old.exists()
+    assert not old.with_name(old.name.replace(".tar.zst", ".manifest.json.zst")).exists()
+
+
+def test_a_person_s_files_beside_the_dumps_stay_and_dumps_too_while_no_snapshot_has_one(base: Path) -> None:
+    folder = base / "backup/database"
+    folder.mkdir(parents=True)
+    names = {"mine.sql", f"{'0' * 12}.sql.zst"}
+    for name in names:
+        (folder / name).write_text("a person's")
+    data.back_up(base)
+    data.back_up(base, data.NOW + timedelta(days=1))
+    assert {path.name for path in folder.iterdir()} == names
+
+
 def test_a_restore_that_would_not_fit_is_not_begun(backed_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.statvfs(backed_up)
 
