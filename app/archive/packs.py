@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from app.archive.listing import TEMPORARY
 from app.archive.manifest import PACK_SUFFIX, DamagedArchiveError, Manifest, decode_manifest
-from app.archive.pack import VIEWS, Members, check_pack, sums_in, write_pack
+from app.archive.pack import VIEWS, Members, check_pack, open_plain, sums_in, write_pack
 from app.store.errors import LockedError
 from app.store.files import DurableFiles, storage_error, sweep
 from app.store.latest import exclusive
@@ -123,7 +123,7 @@ class PackFolder:
         if not self._is_whole(manifest):
             with files.draft(self.folder) as draft:
                 try:
-                    with open(source.path(manifest), "rb") as file:
+                    with open_plain(source.path(manifest)) as file:
                         shutil.copyfileobj(file, draft.file, _CHUNK_BYTES)
                 except FileNotFoundError as error:
                     raise self.unreadable(source.path(manifest), error) from error

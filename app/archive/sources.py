@@ -44,7 +44,7 @@ class Source:
             for name, content in read_pack(path, manifest):
                 if name in names:
                     yield name, content
-        except FileNotFoundError as error:
+        except OSError as error:
             raise self.packs.unreadable(path, error) from error
 
 

@@ -17,6 +17,7 @@ from app.archive.archiving import Archiver
 from app.archive.manifest import DamagedArchiveError, Manifest, PackedFile, decode_manifest, is_plain_name, seal, unseal
 from app.archive.pack import LEVEL, WINDOW_BITS, check_pack, read_pack, write_pack
 from app.archive.packs import PackFolder
+from app.archive.sources import open_source
 from tests.faults import data
 
 DATE = "2025-02-17"
@@ -168,6 +169,17 @@ def test_a_name_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     info.size, info.type = 8 * 1024**3, tarfile.GNUTYPE_LONGNAME
     (tmp_path / "p").write_bytes(zstandard.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024**2)))
     assert "header is too long" in refused(tmp_path / "p", manifest_of(tmp_path / "p", {}, b""))
+
+
+def test_a_pipe_in_the_place_of_an_archive_is_not_waited_for(folder: PackFolder) -> None:
+    manifest = folder.manifest(DATE)
+    assert manifest is not None
+    os.unlink(folder.path(manifest))
+    os.mkfifo(folder.path(manifest))
+    with pytest.raises(DamagedArchiveError, match="no plain file"):
+        folder.check(manifest)
+    with pytest.raises(DamagedArchiveError, match="no plain file"):
+        list(open_source(folder.folder, None).read(manifest, []))
 
 
 def test_a_frame_that_asks_for_more_memory_than_zstd_gives_is_refused(tmp_path: Path) -> None:
