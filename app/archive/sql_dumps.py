@@ -13,7 +13,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.archive.database import Database
+from app.archive.database import COMPLETE, TAIL_BYTES, Database
 from app.archive.listing import TEMPORARY
 from app.archive.packs import leave_nothing, only_one
 from app.archive.snapshots import name_after
@@ -105,10 +105,18 @@ def newest(folder: str) -> str | None:
 
 @wrap_os_errors
 def fill_if_empty(database: Database, path: str) -> bool:
-    """Run a dump in a database without rows; False, and nothing is done, if it has some."""
+    """Run a dump in a database without rows; False, and nothing is done, if it has some.
+
+    Raises `RecorderError` for one that was cut short: psql would take what there is of a table for all of it.
+    """
     if database.rows():
         return False
     with open(path, "rb") as file:
+        file.seek(-min(TAIL_BYTES, os.path.getsize(path)), os.SEEK_END)
+        if COMPLETE not in file.read():
+            hint = "remove it; if latest.sql leads to it, point that to an older one"
+            raise RecorderError("the dump is cut short", path=os.path.realpath(path), hint=hint)
+        file.seek(0)
         database.fill(iter(lambda: file.read(_CHUNK_BYTES), b""))
     return True
 

@@ -116,6 +116,16 @@ def test_a_dump_that_the_database_refuses_leaves_it_as_it_was(base: Path, live: 
     assert query(live, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
+def test_a_dump_that_was_cut_short_between_two_rows_is_not_run(base: Path, live: str) -> None:
+    run(base, "dump", DATABASE_URL=live)
+    path = base / "sql_dumps/latest.sql"
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\n", content.index(b"COPY public.record_source") + 2000) + 1])
+    lose_database(live)
+    assert "is cut short" in run(base, "init", code=1, DATABASE_URL=live).stderr
+    assert query(live, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
 @pytest.mark.faults
 def test_database_lost_comes_back_by_replay_of_what_is_there_and_of_what_is_only_archived(
     base: Path, live: str
