@@ -227,6 +227,15 @@ def test_no_database_is_dumped_that_is_empty_or_has_lost_its_rows(base: Path, li
     assert not list((base / "sql_dumps").glob("*.tmp"))
 
 
+@pytest.mark.faults
+def test_a_dump_that_a_person_called_latest_is_not_written_over(base: Path, live: str) -> None:
+    (base / "sql_dumps").mkdir()
+    latest = base / "sql_dumps/latest.sql"
+    latest.write_text("a person's")
+    assert "latest.sql is no link" in run(base, "dump", code=1, DATABASE_URL=live).stderr
+    assert latest.read_text() == "a person's"
+
+
 def test_a_database_that_is_away_is_said_in_one_line_without_its_password(base: Path) -> None:
     url = f"postgresql://me:secret@127.0.0.1:{free_port()}/there"
     for command in (["dump"], ["init"], ["backup", str(base / "backup")]):
