@@ -104,7 +104,19 @@ def test_every_flipped_bit_of_a_manifest_is_found() -> None:
             unseal(bytes(damaged))
 
 
-HOSTILE = ["../x.json", "/etc/x.json", "a/../../x", "a//b", ".hidden", "a/.hidden/b", "", ".", "a/", "a\0b"]
+HOSTILE = [
+    "../x.json",
+    "/etc/x.json",
+    "a/../../x",
+    "a//b",
+    ".hidden",
+    "a/.hidden/b",
+    "",
+    ".",
+    "a/",
+    "a\0b",
+    "a/" * 1500 + "x",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
