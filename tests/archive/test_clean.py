@@ -309,6 +309,19 @@ def test_a_result_that_comes_between_the_two_moves_of_thinning_joins_the_summary
     assert problems(base) == {}
 
 
+@pytest.mark.parametrize("to_trash", [True, False])
+def test_a_day_that_changes_while_a_person_thinks_about_the_plan_stays(base: Path, to_trash: bool) -> None:
+    packs = PackFolder(str(base / "arch"))
+    cleaner = Cleaner(data.layout(base), [(packs, packs.manifest)], keep_summaries=False, advance=data.nothing)
+    with Trash(data.layout(base)).changing():
+        steps = cleaner.plan(Policy(older_than_days=7), data.TODAY, unarchived=False)
+        data.record_late(base)
+        changed = cleaner.apply(steps, data.NOW, to_trash=to_trash)
+    assert [step.date for step in changed] == [FIRST]
+    assert days(base) == [FIRST, LATEST]
+    assert problems(base) == {}
+
+
 def test_a_day_whose_folder_is_a_link_stays(base: Path) -> None:
     day = base / "out/daily" / FIRST
     day.rename(base / "elsewhere")
