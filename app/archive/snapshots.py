@@ -88,6 +88,15 @@ class Repository:
                 return self.read(name)
         return None
 
+    def newest_with(self, day: str) -> str | None:
+        """The name of the newest snapshot that has a day, which may be gone from OUTPUT_DIR since."""
+        for name in reversed(self.names()):
+            with suppress(RecorderError):
+                snapshot = self.read(name)
+                if day in snapshot.days | snapshot.quarantine | snapshot.archives:
+                    return name
+        return None
+
     def read(self, name: str) -> Snapshot:
         """One snapshot. Raises `UsageError` if there is none of this name, and `DamagedArchiveError`."""
         path = self._path_of(name)

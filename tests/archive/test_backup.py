@@ -371,6 +371,17 @@ def test_a_person_s_files_beside_the_dumps_stay_and_dumps_too_while_no_snapshot_
     assert {path.name for path in folder.iterdir()} == names
 
 
+def test_a_day_that_only_an_older_snapshot_has_is_asked_for_with_its_name(backed_up: Path) -> None:
+    shutil.rmtree(backed_up / "arch")
+    shutil.rmtree(backed_up / "out/daily" / FIRST)
+    (name,) = Repository(str(backed_up / "backup")).names()
+    data.back_up(backed_up, data.NOW + timedelta(days=1))
+    with pytest.raises(UsageError, match=f"--snapshot {name} has it"):
+        restore(backed_up, days=[FIRST])
+    with pytest.raises(UsageError, match="a backup's packs"):
+        restore(backed_up, "backup/packs")
+
+
 def test_a_restore_that_would_not_fit_is_not_begun(backed_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.statvfs(backed_up)
 
