@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import zstandard
 
+from app.archive import packs
 from app.archive.archiving import Archiver
 from app.archive.manifest import DamagedArchiveError, Manifest, PackedFile, decode_manifest, is_plain_name, seal, unseal
 from app.archive.pack import LEVEL, WINDOW_BITS, check_pack, read_pack, write_pack
@@ -223,6 +225,24 @@ def test_an_archive_without_a_manifest_is_left_alone_and_what_was_left_behind_is
     assert orphan.startswith(DATE)
     assert not list(arch.glob("*.tmp"))
     assert (arch / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_what_the_disk_has_not_kept_as_it_was_written_gets_no_name(
+    folder: PackFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    def forget(file: BinaryIO) -> None:
+        file.seek(-9, os.SEEK_END)
+        file.write(b"\0")
+        file.flush()
+
+    monkeypatch.setattr(packs, "_read_back", forget)
+    manifest = folder.manifest(DATE)
+    assert manifest is not None
+    other = PackFolder(str(tmp_path / "other"))
+    with other.writing() as files, pytest.raises(DamagedArchiveError):
+        other.adopt(files, folder, manifest, seen_ns=0) if copied else other.put(files, DATE, FILES, seen_ns=0)
+    assert [name for name in os.listdir(other.folder) if name != ".lock"] == []
 
 
 def test_another_host_s_archive_without_its_manifest_is_not_swept_though_the_day_has_one(folder: PackFolder) -> None:
