@@ -342,6 +342,18 @@ def test_the_last_pack_of_a_day_stays_whatever_becomes_of_the_snapshots(backed_u
     assert data.recordings(backed_up / "restored/out").items() <= before.items()
 
 
+def test_a_pack_with_what_the_needed_one_of_its_day_lacks_stays(backed_up: Path) -> None:
+    (old,) = (backed_up / "backup/packs").glob(f"{FIRST}*.tar.zst")
+    (snapshot,) = (backed_up / "backup/snapshots").iterdir()
+    shutil.rmtree(backed_up / "arch")
+    shutil.rmtree(backed_up / "out/daily" / FIRST)
+    data.record_late(backed_up)
+    for number in (1, 2):
+        snapshot.unlink(missing_ok=True)
+        assert data.back_up(backed_up, data.NOW + timedelta(days=number)).snapshot.days[FIRST] not in old.name
+    assert old.exists()
+
+
 def test_packs_of_removed_snapshots_go_when_the_others_have_all_that_is_in_them(backed_up: Path) -> None:
     (old,) = (backed_up / "backup/packs").glob(f"{FIRST}*.tar.zst")
     (snapshot,) = (backed_up / "backup/snapshots").iterdir()
