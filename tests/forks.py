@@ -10,7 +10,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", "app.archive.cli", "app.bouy.cli", "tests.faults.fleet", "tests.faults.steps"])
+FORKS.set_forkserver_preload(
+    ["__main__", "app.archive.cli", "app.bouy.cli", "tests.faults.fleet", "tests.faults.steps"]
+)
 
 
 def start_forked(
