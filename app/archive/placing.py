@@ -13,6 +13,7 @@ from app.archive.manifest import scraper_of
 from app.archive.members import Member, superseded_name
 from app.archive.pack import SUMMARY
 from app.archive.repair import rebuild_summary, writing
+from app.store.errors import StorageError
 from app.store.files import DurableFiles, Staged, storage_error, wrap_os_errors
 from app.store.layout import Layout
 from app.store.plain import read_plain
@@ -43,10 +44,14 @@ def place_files(layout: Layout, folder: str, members: Iterable[Member], *, settl
     root, _, date = folder.partition("/")
     with writing(layout, folder) as files:
         for batch in _batches(files, layout, folder, members, result):
-            files.begin()
-            for staged in batch:
-                _place(files, layout, folder, staged, result, settle=settle)
-            files.sync_folders()
+            try:
+                files.begin()
+                for staged in batch:
+                    _place(files, layout, folder, staged, result, settle=settle)
+                files.sync_folders()
+            except (StorageError, OSError):
+                files.abandon(batch)
+                raise
     was_cleaned = root == "daily" and os.path.exists(layout.cleaned(date))
     if was_cleaned:
         os.unlink(layout.cleaned(date))

@@ -143,7 +143,8 @@ def up(
     outcomes = me.fleet.up(["db"]) if with_init else []
     if with_init and (code := shell.run(me.fleet, [sys.executable, "-P", "-m", "app.archive", "init", *me.quiet])):
         raise typer.Exit(code)
-    outcomes = [one for one in outcomes if one.service not in names] + me.fleet.up(names)
+    before = {one.service for one in outcomes}
+    outcomes += [one for one in me.fleet.up(names) if one.service not in before]
     for outcome in outcomes:
         me.output.say(_sentence(outcome) + (f": {outcome.address}" if outcome.address else ""))
     me.output.document([asdict(outcome) for outcome in outcomes])

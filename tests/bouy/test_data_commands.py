@@ -17,8 +17,9 @@ def test_a_lost_database_is_filled_from_the_newest_dump_before_the_services_star
     bench.bouy("exec", "db", "psql", "-qc", "CREATE TABLE organization AS SELECT n FROM generate_series(1, 500) AS n")
     assert "500 rows" in bench.bouy("dump", SQL_DUMP_DIR=dumps).stdout
     bench.bouy("exec", "db", "psql", "-qc", "DROP TABLE organization")
-    said = bench.bouy("up", "db", "--with-init", SQL_DUMP_DIR=dumps).stdout.splitlines()
-    assert said[0].startswith("the database was filled from ")
+    first, second = bench.bouy("up", "db", "--with-init", SQL_DUMP_DIR=dumps).stdout.splitlines()
+    assert first.startswith("the database was filled from ")
+    assert second.startswith("db is already running")
     assert bench.bouy("exec", "db", "psql", "-qAtc", "SELECT count(*) FROM organization").stdout.strip() == "500"
 
 
