@@ -105,9 +105,12 @@ class Archiver:
         else:
             content = members(self._layout.day(day), day, listing, being_written=False, advance=self._advance)
         manifest = self.packs.put(files, day, self._unchanging(day, listing, content), seen_ns=seen_ns)
-        if before is not None and before.name != manifest.name:
-            os.unlink(self.packs.path(before))
-        return _archived(Action.ARCHIVED if before is None else Action.ARCHIVED_ANEW, manifest)
+        if before is None:
+            return _archived(Action.ARCHIVED, manifest)
+        if before.name == manifest.name:  # its files were too new to be told from changed ones by their times
+            return _archived(Action.UNCHANGED, manifest)
+        os.unlink(self.packs.path(before))
+        return _archived(Action.ARCHIVED_ANEW, manifest)
 
     def _unchanging(self, day: str, listing: Listing, content: Iterable[tuple[str, bytes]]) -> Members:
         yield from content
