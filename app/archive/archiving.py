@@ -96,7 +96,8 @@ class Archiver:
         before = self.packs.manifest(day)
         if not listing.recordings:
             return Archived(day, Action.UNCHANGED, reason="there are no recordings")
-        if before is not None and covers(before, self.packs.made_ns(day), listing) and self.packs.has(before):
+        kept = before is not None and self.packs.has(before)
+        if before is not None and kept and covers(before, self.packs.made_ns(day), listing):
             return _archived(Action.UNCHANGED, before)
         missing = missing_from(listing, before) if before else set()
         if before is not None and missing:
@@ -107,9 +108,10 @@ class Archiver:
         manifest = self.packs.put(files, day, self._unchanging(day, listing, content), seen_ns=seen_ns)
         if before is None:
             return _archived(Action.ARCHIVED, manifest)
-        if before.name == manifest.name:  # its files were too new to be told from changed ones by their times
+        if kept and before.name == manifest.name:  # its files were too new to be told from changed ones by their times
             return _archived(Action.UNCHANGED, manifest)
-        os.unlink(self.packs.path(before))
+        if before.name != manifest.name:
+            os.unlink(self.packs.path(before))
         return _archived(Action.ARCHIVED_ANEW, manifest)
 
     def _unchanging(self, day: str, listing: Listing, content: Iterable[tuple[str, bytes]]) -> Members:
