@@ -10,9 +10,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from app.bouy.local import Fleet, Status
-from app.bouy.output import printable
 from app.recorder import client
 from app.recorder.intake import QueueState
+from app.service.redaction import printable
 from app.store.errors import UsageError
 from app.store.timestamps import format_timestamp
 

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from app.bouy.fleet_view import Work, look, moment
 from app.bouy.local import Fleet
-from app.bouy.output import Output, aligned, printable
+from app.bouy.output import Output, aligned
 from app.bouy.services import output_dir
+from app.service.redaction import printable
 from app.service.settings import load_settings
 from app.store import encode
 from app.store.layout import Layout, is_date
