@@ -128,6 +128,17 @@ def test_the_specs_snippet_without_a_recorder_prints_nothing(bench: Bench) -> No
     assert bench.bouy("exec", "app", "python", "-c", SPEC_SNIPPET).stdout == ""
 
 
+def test_the_specs_snippet_leaves_out_a_recorder_whose_port_is_anothers(running: Bench, connection: Redis) -> None:
+    odd = [f"127.0.0.1:{running.json('ps')[0]['port']}", "no host:1", "127.0.0.1:1"]
+    for number, address in enumerate(odd):
+        connection.sadd("rq:recorder:recorder:holders", f"odd-{number}")
+        connection.set(f"rq:recorder:recorder:lease:odd-{number}", json.dumps({"metrics": address}), ex=60)
+    done = running.bouy("exec", "app", "python", "-c", SPEC_SNIPPET)
+    connection.delete(*(f"rq:recorder:recorder:lease:odd-{number}" for number in range(len(odd))))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "recorder_ready" in done.stdout
+
+
 def test_exec_keeps_the_callers_pythonpath(running: Bench, tmp_path: Path) -> None:
     (tmp_path / "of_the_caller.py").write_text("print('found')")
     done = running.bouy("exec", "app", "python", "-c", "import of_the_caller", PYTHONPATH=f"{tmp_path}:{Path.cwd()}")
