@@ -94,7 +94,7 @@ def _report(fleet: Fleet) -> Report:
         work.queue.failed if work.queue else None,
         sum(len(_names(f"{layout.quarantined}/{date}")) for date in _names(layout.quarantined)),
         _free_bytes(layout.root),
-        load_settings().recorder_min_free_mb * 1024**2,
+        int(settings.get("RECORDER_MIN_FREE_MB", load_settings().recorder_min_free_mb)) * 1024**2,
         len(days),
         days[0] if days else None,
         days[-1] if days else None,

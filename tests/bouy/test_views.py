@@ -82,6 +82,11 @@ def test_status_without_anything_says_so(bench: Bench) -> None:
     assert (document["queue"], document["today"], document["days"]) == (None, None, 0)
 
 
+def test_status_tells_the_reserve_of_the_recorder_that_runs(bench: Bench) -> None:
+    assert bench.bouy("recorder", RECORDER_MIN_FREE_MB="123").returncode == 0
+    assert bench.json("status")["reserve_bytes"] == 123 * 1024**2
+
+
 def test_a_damaged_summary_is_no_summary(bench: Bench) -> None:
     day = bench.output_dir / "daily" / "2025-02-17"
     day.mkdir(parents=True)
