@@ -10,8 +10,8 @@ from datetime import date
 from enum import StrEnum
 
 from app.archive.listing import Listing, list_day
-from app.archive.manifest import Manifest
-from app.archive.members import ChangedError, covers, joined, members, missing_from
+from app.archive.manifest import Manifest, is_result
+from app.archive.members import ChangedError, covers, joined, members, missing_from, sums
 from app.archive.pack import Members, read_pack
 from app.archive.packs import PackFolder
 from app.archive.retention import oldest_date
@@ -99,8 +99,7 @@ class Archiver:
         kept = before is not None and self.packs.has(before)
         if before is not None and kept and covers(before, self.packs.made_ns(day), listing):
             return _archived(Action.UNCHANGED, before)
-        missing = missing_from(listing, before) if before else set()
-        if before is not None and missing:
+        if before is not None and (missing_from(listing, before) or self._lacks(day, listing, before)):
             packed = read_pack(self.packs.path(before), before)
             content = joined(self._layout.day(day), day, listing, packed, self._advance)
         else:
@@ -113,6 +112,11 @@ class Archiver:
         if before.name != manifest.name:
             os.unlink(self.packs.path(before))
         return _archived(Action.ARCHIVED_ANEW, manifest)
+
+    def _lacks(self, day: str, listing: Listing, before: Manifest) -> bool:
+        """Whether the archive has a result that is no longer here as it was: cut short by a crash, or rotten."""
+        here = sums(self._layout.day(day), listing)
+        return any(one.sha256 not in here for name, one in before.files.items() if is_result(name))
 
     def _unchanging(self, day: str, listing: Listing, content: Iterable[tuple[str, bytes]]) -> Members:
         yield from content

@@ -18,6 +18,7 @@ from app.archive.verify_view import report_document, say_report
 from app.service.command import run_command
 from app.service.progress import Progress
 from app.service.settings import load_settings
+from app.store.layout import Layout
 
 _EXAMPLES = 5
 
@@ -69,9 +70,10 @@ def verify(
     started = time.monotonic()
     with Progress("verifying", silent=quiet) as progress:
         packs = PackVerifier(reading, most_examples=examples, advance=progress.advance)
-        if Repository(folder).is_one():
+        has_recordings = output_dir is None or os.path.isdir(Layout(folder).daily)
+        if not has_recordings and Repository(folder).is_one():
             result = Result(packs.check_backup(folder))
-        elif is_pack_folder(folder):
+        elif not has_recordings and is_pack_folder(folder):
             result = Result(packs.check_archives(folder))
         else:
             verifier = Verifier(folder, most_examples=examples, advance=progress.advance)
@@ -79,6 +81,8 @@ def verify(
             result = audit(verifier, repair=repair)
             if output_dir is None:
                 result.findings.merge(packs.check_archives(os.path.abspath(settings.archive_dir)))
+            elif is_pack_folder(folder):
+                result.findings.merge(packs.check_archives(folder))
     seconds = time.monotonic() - started
     if as_json:
         print(report_document(folder, result, seconds))

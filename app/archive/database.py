@@ -16,7 +16,10 @@ _QUIET = ("-X", "-q", "-A", "-t")
 _CANT_CONNECT = 2
 _CHUNK_BYTES = 1024**2
 _DUMP_OPTIONS = ("--no-owner", "--no-privileges", "--if-exists", "--clean")
-_COMPLETE = b"PostgreSQL database dump complete"
+COMPLETE = b"\n-- PostgreSQL database dump complete\n"
+TAIL_BYTES = 1000
+"""At the end of each dump, within so many bytes."""
+
 _TABLES = """
 SELECT format('SELECT count(*) FROM %I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -61,8 +64,8 @@ class Database:
         with self._run(["pg_dump", *_DUMP_OPTIONS], stdout=subprocess.PIPE) as process:
             while chunk := cast(IO[bytes], process.stdout).read(_CHUNK_BYTES):
                 write(chunk)
-                end = (end + chunk)[-1000:]
-        if _COMPLETE not in end:
+                end = (end + chunk)[-TAIL_BYTES:]
+        if COMPLETE not in end:
             raise DatabaseError(f"the dump of {self.name} is not complete", hint="see the database's log")
 
     def fill(self, chunks: Iterable[bytes]) -> None:

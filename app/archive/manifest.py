@@ -33,6 +33,9 @@ _LEVEL = 12
 _LARGEST_BYTES = 128 * 1024**2
 """Of a manifest, unpacked: 800,000 files, more or less."""
 
+_DEEPEST = 100
+"""Parts of a name; folders are made and walked by calls within calls."""
+
 _SEAL = struct.Struct("<II32s")
 _SKIPPED, _SEAL_BYTES = 0x184D2A50, 32
 
@@ -127,7 +130,8 @@ def _check(manifest: Manifest, listed: int) -> None:
 
 def is_plain_name(name: object) -> bool:
     """Whether it is a path that stays inside the folder that it is relative to, without hidden parts."""
-    return isinstance(name, str) and "\0" not in name and all(p and not p.startswith(".") for p in name.split("/"))
+    parts = name.split("/") if isinstance(name, str) and "\0" not in name else [""]
+    return len(parts) <= _DEEPEST and all(part and not part.startswith(".") for part in parts)
 
 
 def scraper_of(name: str) -> str | None:
@@ -138,6 +142,11 @@ def scraper_of(name: str) -> str | None:
         case ["scrapers", scraper, _]:
             return unquote(scraper)
     return None
+
+
+def is_result(name: str) -> bool:
+    """Whether a file inside a day is a recording or an older result, and nothing that a person put beside them."""
+    return scraper_of(name.removeprefix("superseded/")) is not None
 
 
 def select(files: Mapping[str, PackedFile], scrapers: frozenset[str]) -> set[str]:

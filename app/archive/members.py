@@ -61,7 +61,10 @@ def joined(
             continue
         yield from _those_before(name, losers)
         kept, *others = dict.fromkeys(content for _, content in same)
-        for other in others if scraper_of(name) else ():
+        for other in others:
+            if not scraper_of(name):
+                kept = other if _is_named_after(name, other) else kept
+                continue
             newest = max(kept, other, key=completed_at)
             loser = other if newest is kept else kept
             losers[superseded_name(name, loser)] = loser
@@ -84,6 +87,16 @@ def _those_before(name: str | None, losers: dict[str, bytes]) -> Iterator[Member
 def superseded_name(name: str, content: bytes) -> str:
     """Where an older result is kept, inside the day, of the recording that has this name."""
     return f"superseded/{name.removesuffix('.json')}.{hashlib.sha256(content).hexdigest()[:16]}.json"
+
+
+def _is_named_after(superseded: str, content: bytes) -> bool:
+    """Whether an older result is what it was named after; one that is damaged isn't."""
+    return superseded.endswith(f".{hashlib.sha256(content).hexdigest()[:16]}.json")
+
+
+def sums(folder: str, listing: Listing) -> set[str]:
+    """The SHA-256 of each file of a day."""
+    return {hashlib.sha256(content).hexdigest() for _, content in _read(folder, listing, lambda: None)}
 
 
 def missing_from(listing: Listing, manifest: Manifest) -> set[str]:

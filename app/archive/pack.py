@@ -6,9 +6,11 @@ manifest doesn't name, to the byte, is refused: a pack can be anybody's.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -77,7 +79,7 @@ def write_pack(file: BinaryIO, date: str, members: Members) -> Manifest:
 def read_pack(path: str, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
     """Each file of a pack, checked against the manifest. Raises `DamagedArchiveError` and OSError."""
     left = dict(manifest.files)
-    with open(path, "rb") as file, _damage_of(path):
+    with open_plain(path) as file, _damage_of(path):
         if os.fstat(file.fileno()).st_size != manifest.size or _sum(file) != manifest.sha256:
             raise ValueError("its bytes aren't those that the manifest tells of")
         file.seek(0)
@@ -95,6 +97,19 @@ def read_pack(path: str, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
                 yield name, content
         if left:
             raise ValueError(f"it lacks {next(iter(left))!r} and {len(left) - 1:,} more")
+
+
+def sums_in(path: str) -> Iterator[tuple[str, str]]:
+    """Each file of a pack that has no manifest, and its SHA-256. Raises `DamagedArchiveError` and OSError."""
+    with open_plain(path) as file, _damage_of(path):
+        stream = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW_BYTES).stream_reader(file)
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
+            for info in tar:
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
+                member = tar.extractfile(info) if info.isreg() else None
+                if member is None:
+                    raise ValueError(f"it holds {info.name[:100]!r}, which is no file")
+                yield info.name.partition("/")[2], hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def check_pack(path: str, manifest: Manifest) -> bytes | None:
@@ -129,6 +144,15 @@ def _read_member(tar: tarfile.TarFile, info: tarfile.TarInfo, size: int) -> byte
     return content
 
 
+def open_plain(path: str) -> BinaryIO:
+    """A plain file, to be read: whoever opens a pipe waits for good. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no plain file", path)
+    return os.fdopen(handle, "rb")
+
+
 def _sum(file: BinaryIO) -> str:
     total = hashlib.sha256()
     while chunk := file.read(_CHUNK_BYTES):
@@ -138,7 +162,7 @@ def _sum(file: BinaryIO) -> str:
 
 def sum_of(path: str) -> str:
     """A file's SHA-256, as hex. Raises OSError."""
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         return _sum(file)
 
 

@@ -11,14 +11,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import BinaryIO
 
 from app.archive.listing import TEMPORARY
 from app.archive.manifest import PACK_SUFFIX, DamagedArchiveError, Manifest, decode_manifest
-from app.archive.pack import Members, check_pack, write_pack
+from app.archive.pack import VIEWS, Members, check_pack, open_plain, sums_in, write_pack
 from app.store.errors import LockedError
 from app.store.files import DurableFiles, storage_error, sweep
 from app.store.latest import exclusive
@@ -123,7 +123,7 @@ class PackFolder:
         if not self._is_whole(manifest):
             with files.draft(self.folder) as draft:
                 try:
-                    with open(source.path(manifest), "rb") as file:
+                    with open_plain(source.path(manifest)) as file:
                         shutil.copyfileobj(file, draft.file, _CHUNK_BYTES)
                 except FileNotFoundError as error:
                     raise self.unreadable(source.path(manifest), error) from error
@@ -164,8 +164,8 @@ class PackFolder:
     def sweep(self) -> None:
         """Remove what a dead writer left; the caller holds the lock.
 
-        A pack that no manifest names goes only where its day has another, whole, that holds all that counts: without
-        a manifest nobody knows what is in it.
+        A pack that no manifest names goes only where its day has another, whole, that holds all of it: it may be
+        another host's, of which the manifest was copied over ours.
         """
         for name in self._names():
             if TEMPORARY.fullmatch(name):
@@ -174,15 +174,53 @@ class PackFolder:
             parts = _NAME.fullmatch(name)
             with suppress(DamagedArchiveError):
                 manifest = self.manifest(parts[1]) if parts else None
-                if manifest is not None:
-                    self.check(manifest)
+                if manifest is not None and self._has_all_of(name, manifest):
                     os.unlink(f"{self.folder}/{name}")
 
-    def remove_but(self, keys: Collection[str]) -> None:
-        """Remove packs that nothing needs, and their manifests; the caller holds the lock."""
-        for name in self._names():
-            if _PACKED.fullmatch(name) and name.removesuffix(PACK_SUFFIX).removesuffix(_MANIFEST) not in keys:
-                os.unlink(f"{self.folder}/{name}")
+    def _has_all_of(self, name: str, manifest: Manifest) -> bool:
+        """Whether all that a loose pack holds is in another one, which is whole. Raises `DamagedArchiveError`."""
+        known = {one.sha256 for one in manifest.files.values()}
+        if any(digest not in known for inside, digest in sums_in(f"{self.folder}/{name}") if inside not in VIEWS):
+            return False
+        self.check(manifest)
+        return True
+
+    def remove_spare(self, needed: Collection[str]) -> None:
+        """Remove packs that nobody needs, once all that is in one is in the needed ones of its day; the caller holds
+        the lock.
+
+        Where the last that needed a day's recordings is gone, or lost, its pack may be all that is left of them.
+        """
+        whole: dict[str, set[str]] = {}
+        for key in sorted(self._keys() - set(needed)):
+            day = key.rpartition(".")[0]
+            if day not in whole:
+                whole[day] = self._sums_in_whole(one for one in needed if one.rpartition(".")[0] == day)
+            with suppress(DamagedArchiveError):  # then nobody knows what is in it
+                if whole[day] and self._sums_of(key) <= whole[day]:
+                    for ending in (PACK_SUFFIX, _MANIFEST):
+                        with suppress(FileNotFoundError):
+                            os.unlink(f"{self.folder}/{key}{ending}")
+
+    def _keys(self) -> set[str]:
+        names = (name for name in self._names() if _PACKED.fullmatch(name))
+        return {name.removesuffix(PACK_SUFFIX).removesuffix(_MANIFEST) for name in names}
+
+    def _sums_in_whole(self, keys: Iterable[str]) -> set[str]:
+        """The sums of all files in those of these packs of which every byte is right."""
+        found: set[str] = set()
+        for key in keys:
+            manifest = self.manifest(key)
+            if manifest is not None and self._is_whole(manifest):
+                found.update(one.sha256 for one in manifest.files.values())
+        return found
+
+    def _sums_of(self, key: str) -> set[str]:
+        """The sums of what is in a pack, but for the summary; by its manifest, if it has one."""
+        manifest = self.manifest(key)
+        if manifest is not None:
+            return {one.sha256 for name, one in manifest.files.items() if name not in VIEWS}
+        return {digest for name, digest in sums_in(f"{self.folder}/{key}{PACK_SUFFIX}") if name not in VIEWS}
 
     def _names(self) -> list[str]:
         try:

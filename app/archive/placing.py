@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -13,6 +14,7 @@ from app.archive.manifest import scraper_of
 from app.archive.members import Member, superseded_name
 from app.archive.pack import SUMMARY
 from app.archive.repair import rebuild_summary, writing
+from app.store import scan
 from app.store.errors import StorageError
 from app.store.files import DurableFiles, Staged, storage_error, wrap_os_errors
 from app.store.layout import Layout
@@ -52,12 +54,26 @@ def place_files(layout: Layout, folder: str, members: Iterable[Member], *, settl
             except (StorageError, OSError):
                 files.abandon(batch)
                 raise
-    was_cleaned = root == "daily" and os.path.exists(layout.cleaned(date))
-    if was_cleaned:
-        os.unlink(layout.cleaned(date))
-    if root == "daily" and (result.placed or was_cleaned or not os.path.exists(layout.summary(date))):
+        came_back = root == "daily" and _note_what_came_back(files, layout, date)
+    if root == "daily" and (result.placed or came_back or not os.path.exists(layout.summary(date))):
         rebuild_summary(layout, date)
     return result
+
+
+def _note_what_came_back(files: DurableFiles, layout: Layout, date: str) -> bool:
+    """Take what is there again off the list of what `clean` took out; whether there was something.
+
+    Of the others the summary goes on telling.
+    """
+    gone = scan.cleaned_names(layout, date)
+    left = {name for name in gone if not os.path.lexists(f"{layout.day(date)}/{name}")}
+    if left == gone:
+        return False
+    if left:
+        files.write(layout.cleaned(date), json.dumps(sorted(left)).encode())
+    else:
+        os.unlink(layout.cleaned(date))
+    return True
 
 
 def read_folder(folder: str, state: str) -> Iterator[Member]:

@@ -73,7 +73,10 @@ def plan(source: Source, wanted: Wanted) -> list[Step]:
     """What is to be restored. Raises `UsageError` when a day or a scraper that is asked for isn't there."""
     unknown = wanted.days - source.days.keys() - source.archives.keys() - source.quarantine.keys()
     if unknown:
-        raise UsageError(f"no such day there: {min(unknown)}", hint=_span(source.archives | source.days))
+        day = min(unknown)
+        other = source.repository.newest_with(day) if source.repository else None
+        hint = f"--snapshot {other} has it" if other else _span(source.archives | source.days)
+        raise UsageError(f"no such day there: {day}", hint=hint)
     steps = [*_steps(source, "daily", source.days, wanted)]
     if not wanted.whole:  # what was cleaned is in the archives only
         others = {date: key for date, key in source.archives.items() if source.days.get(date) != key}
@@ -98,7 +101,8 @@ def _steps(source: Source, kind: str, keys: Mapping[str, str], wanted: Wanted) -
 
 
 def _span(days: Mapping[str, str]) -> str:
-    return f"it has {len(days)} days, {min(days)} to {max(days)}" if days else "it has none"
+    count = f"{len(days)} days" if len(days) > 1 else "one day"
+    return f"it has {count}, {min(days)} to {max(days)}" if days else "it has none"
 
 
 class Restore:
@@ -149,8 +153,8 @@ class Restore:
         draft = f"{self._layout.restoring}/{secrets.token_hex(4)}/{step.date}"
         with writing(self._layout, step.folder) as files:
             self._write(files, draft, manifest, names)
-            appeared = not self._appear(files, draft, f"{self._layout.root}/{step.folder}")
-        if appeared:
+            appeared = self._appear(files, draft, f"{self._layout.root}/{step.folder}")
+        if not appeared:
             return place_files(self._layout, step.folder, self._source.read(manifest, names - VIEWS))
         if step.kind == "daily" and SUMMARY not in names and names:
             rebuild_summary(self._layout, step.date)

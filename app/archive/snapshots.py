@@ -23,6 +23,7 @@ from app.store.plain import read_plain
 
 _VERSION = 1
 _NAME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+_DUMP = re.compile(r"[0-9a-f]{12}\.sql\.zst")
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.([0-9a-f]{12})\.json")
 
 
@@ -87,6 +88,15 @@ class Repository:
                 return self.read(name)
         return None
 
+    def newest_with(self, day: str) -> str | None:
+        """The name of the newest snapshot that has a day, which may be gone from OUTPUT_DIR since."""
+        for name in reversed(self.names()):
+            with suppress(RecorderError):
+                snapshot = self.read(name)
+                if day in snapshot.days | snapshot.quarantine | snapshot.archives:
+                    return name
+        return None
+
     def read(self, name: str) -> Snapshot:
         """One snapshot. Raises `UsageError` if there is none of this name, and `DamagedArchiveError`."""
         path = self._path_of(name)
@@ -110,17 +120,19 @@ class Repository:
         return _decode(content, name)
 
     def sweep(self) -> None:
-        """Remove what a backup left that was killed: what no snapshot needs; the caller holds the lock.
+        """Remove what no snapshot needs and the others have, as a backup that was killed leaves it.
 
+        The caller holds the lock. Without any snapshot all stays: they may be lost, with nothing else to bring back.
         Raises `DamagedArchiveError` where a snapshot doesn't tell what it needs: then all stays.
         """
         snapshots = [self.read(name) for name in self.names()]
         dumps = {snapshot.database.name for snapshot in snapshots if snapshot.database}
         for folder in self.folders:
             for name in os.listdir(folder) if os.path.isdir(folder) else ():
-                if TEMPORARY.fullmatch(name) or (folder == self.dumps and name not in dumps):
+                spare = folder == self.dumps and dumps and _DUMP.fullmatch(name) and name not in dumps
+                if TEMPORARY.fullmatch(name) or spare:
                     os.unlink(f"{folder}/{name}")
-        self.packs.remove_but({key for snapshot in snapshots for key in snapshot.needed()})
+        self.packs.remove_spare({key for snapshot in snapshots for key in snapshot.needed()})
 
     @property
     def _snapshots(self) -> str:

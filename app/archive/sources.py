@@ -11,6 +11,7 @@ from app.archive.pack import read_pack
 from app.archive.packs import PackFolder
 from app.archive.snapshots import DatabaseDump, Repository
 from app.store.errors import UsageError
+from app.store.layout import is_date
 
 Content = Iterator[tuple[str, bytes]]
 
@@ -29,6 +30,8 @@ class Source:
     archives: dict[str, str] = field(default_factory=dict)
     dump: DatabaseDump | None = None
     dump_path: str = ""
+    repository: Repository | None = None
+    """The backup that it is a snapshot of."""
 
     def manifest(self, key: str) -> Manifest:
         """The manifest of a pack. Raises `DamagedArchiveError`."""
@@ -44,7 +47,7 @@ class Source:
             for name, content in read_pack(path, manifest):
                 if name in names:
                     yield name, content
-        except FileNotFoundError as error:
+        except OSError as error:
             raise self.packs.unreadable(path, error) from error
 
 
@@ -57,7 +60,10 @@ def open_source(path: str, snapshot: str | None) -> Source:
         raise UsageError("only a backup has snapshots", path=path)
     if os.path.isdir(path):
         packs = PackFolder(path)
-        if days := packs.listed():
+        days = packs.listed()
+        if days and not all(map(is_date, days)):
+            raise UsageError("these are a backup's packs", path=path, hint="name the backup's folder, or one of them")
+        if days:
             return Source(packs, {day: day for day in days})
         raise UsageError("neither a backup nor a folder of archives", path=path)
     if not os.path.exists(path):
@@ -71,7 +77,8 @@ def _from_backup(repository: Repository, name: str | None) -> Source:
         raise UsageError("no backup was finished here", path=repository.folder)
     snapshot = repository.read(name or names[-1])
     dump = f"{repository.dumps}/{snapshot.database.name}" if snapshot.database else ""
-    return Source(repository.packs, snapshot.days, snapshot.quarantine, snapshot.archives, snapshot.database, dump)
+    parts = (snapshot.days, snapshot.quarantine, snapshot.archives, snapshot.database)
+    return Source(repository.packs, *parts, dump, repository)
 
 
 def _from_archive(path: str) -> Source:

@@ -13,11 +13,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.archive.database import Database
+from app.archive.database import COMPLETE, TAIL_BYTES, Database
 from app.archive.listing import TEMPORARY
 from app.archive.packs import leave_nothing, only_one
 from app.archive.snapshots import name_after
-from app.store.errors import RecorderError
+from app.store.errors import RecorderError, StorageError
 from app.store.files import DurableFiles, wrap_os_errors
 from app.store.plain import read_plain
 
@@ -76,13 +76,19 @@ def dump(database: Database, folder: str, safeguards: Safeguards, now: datetime,
                     os.unlink(f"{folder}/{name}")  # of one that was killed
             rows, most_ever = database.rows(), _most_rows(folder)
             safeguards.check(rows, most_ever)
+            if os.path.lexists(latest := f"{folder}/{_LATEST}") and not os.path.islink(latest):
+                raise StorageError(
+                    "latest.sql is no link, and may be all that there is of a dump",
+                    path=latest,
+                    hint="give it another name",
+                )
             last = [one.removeprefix(_PREFIX).removesuffix(_SUFFIX) for one in _names(folder)[-1:]]
             name = f"{_PREFIX}{name_after(now, last)}{_SUFFIX}"
             with files.draft(folder) as draft:
                 database.dump(draft.file.write)
                 size = draft.file.tell()
                 files.finish(draft, f"{folder}/{name}")
-            files.link(f"{folder}/{_LATEST}", name)
+            files.link(latest, name)
             mark = rows if safeguards.allow_any else max(rows, most_ever)
             files.write(f"{folder}/{_MARK}", json.dumps({"rows": mark, "of": name}).encode())
             old = _names(folder)[:-keep]
@@ -105,10 +111,18 @@ def newest(folder: str) -> str | None:
 
 @wrap_os_errors
 def fill_if_empty(database: Database, path: str) -> bool:
-    """Run a dump in a database without rows; False, and nothing is done, if it has some."""
+    """Run a dump in a database without rows; False, and nothing is done, if it has some.
+
+    Raises `RecorderError` for one that was cut short: psql would take what there is of a table for all of it.
+    """
     if database.rows():
         return False
     with open(path, "rb") as file:
+        file.seek(-min(TAIL_BYTES, os.path.getsize(path)), os.SEEK_END)
+        if COMPLETE not in file.read():
+            hint = "remove it; if latest.sql leads to it, point that to an older one"
+            raise RecorderError("the dump is cut short", path=os.path.realpath(path), hint=hint)
+        file.seek(0)
         database.fill(iter(lambda: file.read(_CHUNK_BYTES), b""))
     return True
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.archive.listing import Stamp, list_day
+from app.archive.listing import Listing, Stamp, list_day
 from app.archive.pack import SUMMARY
 from app.archive.packs import only_one
 from app.archive.placing import Placed, place_files, read_folder
@@ -31,8 +32,8 @@ from app.store.recovery import put_right
 from app.store.summary import Day
 
 KEPT_FOR = timedelta(hours=24)
+_NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{4}-\d{2}-\d{2})-[0-9a-f]{8}")
 _PURGING = ".purging-"
-_LONGEST_NOTE_BYTES = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Trash:
         """Put a day back where it was; into what is there by now, if there is something."""
         live = self._layout.day(entry.date)
         result = Placed(placed=len(entry.files))
-        if os.path.isdir(live) and list_day(live, self._layout.state).recordings:
+        there = list_day(live, self._layout.state) if os.path.isdir(live) else Listing()
+        if there.recordings or there.odd or there.hidden:
             result = place_files(
                 self._layout, f"daily/{entry.date}", read_folder(entry.day, self._layout.state), settle=True
             )
@@ -111,6 +113,7 @@ class Trash:
                 if os.path.isdir(live):
                     files.move(live, entry.thin)
                 files.move(entry.day, live)
+            self._put_late_back(entry)
         self._remove(entry.folder)
         return result
 
@@ -132,8 +135,9 @@ class Trash:
                 entry = self._read(name)
                 if entry is not None and os.path.isdir(entry.day):
                     self._settle(entry)
-                elif not os.path.isdir(f"{folder}/day"):
-                    self._remove(folder)  # nothing was moved yet, or all is back
+                elif entry is not None:  # nothing was moved yet, or all is back
+                    self._put_late_back(entry)
+                    self._remove(folder)
 
     def _settle_day(self, date: str) -> None:
         if os.path.exists(self._layout.journal(date)):  # a day of an earlier recorder keeps the summary that it has
@@ -180,6 +184,12 @@ class Trash:
             for name in strays:
                 os.unlink(f"{entry.day}/{name}")
 
+    def _put_late_back(self, entry: Entry) -> None:
+        """Put back what was recorded into the thin day while the whole one took its place again."""
+        if os.path.isdir(entry.thin):
+            members = read_folder(entry.thin, self._layout.state)
+            place_files(self._layout, f"daily/{entry.date}", members, settle=True)
+
     @wrap_os_errors
     def _remove(self, folder: str) -> None:
         """Remove an entry: it is none any more before its first file goes."""
@@ -197,15 +207,20 @@ class Trash:
         return sorted(name for name in names if hidden or name[0] != ".")
 
     def _read(self, name: str) -> Entry | None:
+        """An entry; None for what is none. One whose note can't be read proves nothing: all of its day goes back."""
+        match = _NAME.fullmatch(name)
+        if match is None or not is_date(match[2]):
+            return None
         folder = f"{self._layout.trash}/{name}"
+        unproven = Entry(folder, match[2], datetime.strptime(match[1], "%Y%m%dT%H%M%S%z"), {})
         try:
             note = json.loads(read_plain(f"{folder}/note.json")[0])
             files = {name: Stamp(*stamp) for name, stamp in note["files"].items()}
             moved_at = datetime.fromisoformat(note["moved_at"])
             entry = Entry(folder, note["date"], moved_at, files, note["for_good"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return entry if is_date(entry.date) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return unproven
+        return entry if entry.date == match[2] else unproven
 
 
 def _lines(journal: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -66,8 +66,8 @@ class PackVerifier:
                 snapshots.append(repository.read(name))
             except RecorderError as error:
                 findings.add(Kind.ARCHIVE_DAMAGED, error.path or folder, error.message)
-        needed = sorted({key for snapshot in snapshots for key in snapshot.needed()})
-        self._check(repository.packs, needed, findings)
+        needed = {key for snapshot in snapshots for key in snapshot.needed()}
+        self._check(repository.packs, sorted(needed.union(repository.packs.listed())), findings)
         self._check_dumps(repository, snapshots, findings)
         findings.checked["snapshots"] = len(snapshots)
         return findings

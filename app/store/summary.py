@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.store import encode, scan
 from app.store.errors import StorageError
 from app.store.files import DurableFiles, storage_error
-from app.store.layout import Layout
+from app.store.layout import UNKNOWN_SCRAPER, Layout, Place
+from app.store.plain import read_plain
 from app.store.record import read_entry
 from app.store.timestamps import sort_key
 
@@ -81,12 +82,25 @@ class Day:
         lines: list[dict[str, Any]] = [{"name": name, "gone": True} for name in sorted(known - present - cleaned)]
         found = [(name, entry) for name in present - known if (entry := self._read_recording(name)) is not None]
         found.sort(key=lambda item: (sort_key(item[1]["timestamp"]), item[0]))
+        lines.extend(self._told(cleaned - known - present))
         lines.extend({"name": name, **entry} for name, entry in found)
         if lines:
             self._append(lines)
             self.catch_up()
         self._verify_contested()
         self._dirty = self._dirty or bool(self.entries) or os.path.exists(self._layout.summary(self.date))
+
+    def _told(self, gone: set[str]) -> Iterator[dict[str, Any]]:
+        """The lines of recordings that `clean` took out, by the summary: a restored day comes without a journal."""
+        try:
+            jobs = encode.load(read_plain(self._layout.summary(self.date))[0])["jobs"] if gone else []
+            for job in jobs:
+                entry = {key: job[key] for key in ("job_id", "scraper_id", "timestamp")}
+                scrapers = (job["scraper_id"], *((None,) if job["scraper_id"] == UNKNOWN_SCRAPER else ()))
+                names = {Place(self.date, scraper, job["job_id"]).name for scraper in scrapers}
+                yield from ({"name": name, **entry} for name in names & gone)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return  # it tells of nothing that can be used
 
     def rebuild(self) -> None:
         """Make the journal say what the files say, every one of which is read, and have the summary written anew."""

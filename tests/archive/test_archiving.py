@@ -160,6 +160,37 @@ def test_a_link_is_no_file_to_archive_and_the_other_days_are_archived(base: Path
     assert [one.action for one in others] == [Action.ARCHIVED] * 2
 
 
+@pytest.mark.parametrize("also_late", [False, True])
+@pytest.mark.parametrize("name", ["processed/c.json", "superseded/scrapers/nyc/a"])
+def test_a_recording_that_was_cut_short_never_takes_the_place_of_the_whole_one_in_the_archive(
+    base: Path, name: str, also_late: bool
+) -> None:
+    data.archive(base)
+    before = contents(base)
+    (path,) = (base / "out/daily" / DATE).glob(f"{name}*")
+    path.write_bytes(path.read_bytes()[:10])
+    if also_late:
+        data.record_late(base)
+    assert actions(base)[DATE] == Action.ARCHIVED_ANEW
+    after = contents(base)
+    assert all(after[name] == content for name, content in before.items() if name != "summary.json")
+    jobs = [one["job_id"] for one in json.loads(after["summary.json"])["jobs"]]
+    assert sorted(jobs) == ["a", "b", "c", *(["late"] if also_late else [])]
+    assert list(after) == sorted(after, key=lambda name: (name == "summary.json", name))
+
+
+def test_a_recording_that_rots_is_still_whole_in_the_archive_when_a_result_comes_late(base: Path) -> None:
+    data.archive(base)
+    before = contents(base)
+    path = base / "out/daily" / DATE / "processed/c.json"
+    stamp = path.stat()
+    path.write_bytes(path.read_bytes().replace(b'"x"', b'"y"'))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    data.record_late(base)
+    data.archive(base)
+    assert before["processed/c.json"] in contents(base).values()
+
+
 def test_a_damaged_archive_is_made_anew_from_a_day_that_is_all_there(base: Path) -> None:
     data.archive(base)
     before = files(base)

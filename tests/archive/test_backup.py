@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from datetime import timedelta
@@ -199,6 +200,42 @@ def test_a_day_of_which_only_the_summary_is_left_comes_back_whole_when_it_is_ask
     assert audit(Verifier(str(base / "restored/out"), most_examples=5)).holds
 
 
+def jobs(base: Path, day: str = FIRST) -> set[str]:
+    summary = json.loads((base / "out/daily" / day / "summary.json").read_bytes())
+    assert summary["total_jobs"] == len(summary["jobs"])
+    return {job["job_id"] for job in summary["jobs"]}
+
+
+def test_a_merge_leaves_the_summary_of_a_day_that_was_cleaned_as_it_is(base: Path) -> None:
+    data.clean_but_summaries(base)
+    data.back_up(base)
+    before = recorded(base / "out")
+    data.restore(base, ".")
+    assert recorded(base / "out") == before
+    assert audit(Verifier(str(base / "out"), most_examples=5)).holds
+
+
+def test_a_scraper_that_comes_back_leaves_the_others_in_the_summary_of_a_day_that_was_cleaned(base: Path) -> None:
+    data.clean_but_summaries(base)
+    data.back_up(base)
+    source = open_source(str(base / "backup"), None)
+    for scraper in ("nyc", "sf/../x"):
+        wanted = Wanted(frozenset([FIRST]), frozenset([scraper]))
+        Restore(data.layout(base), str(base / "arch"), source, data.nothing).run(plan(source, wanted), wanted)
+        assert jobs(base) == {"a", "b", "c"}
+        assert audit(Verifier(str(base / "out"), most_examples=5)).holds
+
+
+def test_a_result_late_for_a_cleaned_day_that_was_restored_joins_its_summary(base: Path) -> None:
+    data.clean_but_summaries(base)
+    data.back_up(base)
+    shutil.rmtree(base / "out")
+    data.restore(base, ".")
+    data.record_late(base)
+    assert jobs(base) == {"a", "b", "c", "late"}
+    assert audit(Verifier(str(base / "out"), most_examples=5)).holds
+
+
 @pytest.mark.parametrize("wanted", [{"days": ["2001-01-01"]}, {"scrapers": ["nobody"]}])
 def test_what_is_not_there_can_not_be_restored(backed_up: Path, wanted: Any) -> None:
     with pytest.raises(UsageError, match=r"no such day|no recording of nobody"):
@@ -286,6 +323,63 @@ def test_what_a_killed_backup_left_goes_with_the_next_and_a_person_s_files_stay(
     assert not (packs / f"{FIRST}.{'0' * 12}.tar.zst").exists()
     assert not (backed_up / "backup/snapshots/.archive-1.0.tmp").exists()
     assert (packs / "notes.txt").exists()
+
+
+def test_the_last_pack_of_a_day_stays_whatever_becomes_of_the_snapshots(backed_up: Path) -> None:
+    packs, snapshots = backed_up / "backup/packs", backed_up / "backup/snapshots"
+    before = data.recordings(backed_up / "out")
+    shutil.rmtree(backed_up / "arch")
+    shutil.rmtree(backed_up / "out/daily" / FIRST)  # as `clean --backup` may
+    for number in range(2):  # lost; or thinned out by a person, who thinks that newer ones have it all
+        shutil.rmtree(snapshots)
+        assert data.back_up(backed_up, data.NOW + timedelta(days=number)).problems == []
+        (pack,) = packs.glob(f"{FIRST}*.tar.zst")
+    damage(pack)
+    findings = PackVerifier(Reading(1.0), most_examples=3, advance=data.nothing).check_backup(str(backed_up / "backup"))
+    assert [example.path for example in findings.examples[Kind.ARCHIVE_DAMAGED]] == [str(pack)]
+    damage(pack)
+    restore(backed_up, f"backup/packs/{pack.name}")
+    assert data.recordings(backed_up / "restored/out").items() <= before.items()
+
+
+def test_packs_of_removed_snapshots_go_when_the_others_have_all_that_is_in_them(backed_up: Path) -> None:
+    (old,) = (backed_up / "backup/packs").glob(f"{FIRST}*.tar.zst")
+    (snapshot,) = (backed_up / "backup/snapshots").iterdir()
+    data.record_late(backed_up)
+    data.archive(backed_up)
+    data.back_up(backed_up, data.NOW + timedelta(days=1))
+    snapshot.unlink()
+    (new,) = set((backed_up / "backup/packs").glob(f"{FIRST}*.tar.zst")) - {old}
+    whole = new.read_bytes()
+    damage(new)
+    data.back_up(backed_up, data.NOW + timedelta(days=2))
+    assert old.exists(), "what is damaged has nothing"
+    new.write_bytes(whole)
+    data.back_up(backed_up, data.NOW + timedelta(days=3))
+    assert not old.exists()
+    assert not old.with_name(old.name.replace(".tar.zst", ".manifest.json.zst")).exists()
+
+
+def test_a_person_s_files_beside_the_dumps_stay_and_dumps_too_while_no_snapshot_has_one(base: Path) -> None:
+    folder = base / "backup/database"
+    folder.mkdir(parents=True)
+    names = {"mine.sql", f"{'0' * 12}.sql.zst"}
+    for name in names:
+        (folder / name).write_text("a person's")
+    data.back_up(base)
+    data.back_up(base, data.NOW + timedelta(days=1))
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_a_day_that_only_an_older_snapshot_has_is_asked_for_with_its_name(backed_up: Path) -> None:
+    shutil.rmtree(backed_up / "arch")
+    shutil.rmtree(backed_up / "out/daily" / FIRST)
+    (name,) = Repository(str(backed_up / "backup")).names()
+    data.back_up(backed_up, data.NOW + timedelta(days=1))
+    with pytest.raises(UsageError, match=f"--snapshot {name} has it"):
+        restore(backed_up, days=[FIRST])
+    with pytest.raises(UsageError, match="a backup's packs"):
+        restore(backed_up, "backup/packs")
 
 
 def test_a_restore_that_would_not_fit_is_not_begun(backed_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -220,6 +221,77 @@ def test_a_result_that_comes_between_the_proof_and_the_move_is_put_back(
     assert problems(base) == {}
 
 
+def test_a_result_that_comes_between_the_proof_and_the_move_joins_the_summary_that_is_kept(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = DurableFiles.move
+
+    def move(self: DurableFiles, path: str, target: str) -> None:
+        if path.endswith(f"daily/{FIRST}"):
+            data.record_late(base)
+        real(self, path, target)
+
+    monkeypatch.setattr(DurableFiles, "move", move)
+    data.clean_but_summaries(base)
+    summary = json.loads((base / "out/daily" / FIRST / "summary.json").read_bytes())
+    assert {one["job_id"] for one in summary["jobs"]} == {"a", "b", "c", "late"}
+    assert problems(base) == {}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_result_that_comes_while_a_day_is_put_back_stays_also_if_that_is_killed(
+    base: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    before = data.recordings(base / "out")
+    data.clean_but_summaries(base)
+    real = DurableFiles.move
+
+    def move(self: DurableFiles, path: str, target: str) -> None:
+        if path.endswith(f"daily/{FIRST}"):
+            data.record_late(base)
+        real(self, path, target)
+        if killed and target.endswith(f"daily/{FIRST}"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt) if killed else nullcontext():
+        patched.setattr(DurableFiles, "move", move)
+        data.undo(base)
+    data.undo(base)
+    late = f"daily/{FIRST}/scrapers/nyc/late.json"
+    assert data.recordings(base / "out").keys() == before.keys() | {late}
+    assert problems(base) == {}
+
+
+def test_undo_keeps_what_a_person_put_into_a_day_that_was_cleaned(base: Path) -> None:
+    before = data.recordings(base / "out")
+    data.clean_but_summaries(base)
+    (base / "out/daily" / FIRST / ".notes").write_text("a person's")
+    data.undo(base)
+    assert (base / "out/daily" / FIRST / ".notes").exists()
+    assert data.recordings(base / "out") == before
+
+
+@pytest.mark.parametrize("note", [b"{", b"null", b'{"date": "2001-01-01", "moved_at": "2001-01-01", "files": {}}'])
+def test_a_day_in_the_trash_whose_note_is_damaged_goes_back_since_nothing_is_proven_of_it(
+    base: Path, note: bytes
+) -> None:
+    before = data.recordings(base / "out")
+    data.clean(base)
+    for path in (base / "out/.trash").glob("*/note.json"):
+        path.write_bytes(note)
+    data.purge(base)
+    assert data.recordings(base / "out") == before
+    assert problems(base) == {}
+
+
+def test_what_a_person_put_into_the_trash_stays(base: Path) -> None:
+    data.clean(base)
+    (base / "out/.trash/mine").mkdir()
+    (base / "out/.trash/mine/notes.txt").write_text("a person's")
+    data.purge(base)
+    assert [path.name for path in (base / "out/.trash").rglob("*")] == ["mine", "notes.txt"]
+
+
 def test_a_result_that_comes_between_the_two_moves_of_thinning_joins_the_summary(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +306,19 @@ def test_a_result_that_comes_between_the_two_moves_of_thinning_joins_the_summary
     data.clean_but_summaries(base)
     summary = json.loads((base / "out/daily" / FIRST / "summary.json").read_bytes())
     assert {one["job_id"] for one in summary["jobs"]} == {"a", "b", "c", "late"}
+    assert problems(base) == {}
+
+
+@pytest.mark.parametrize("to_trash", [True, False])
+def test_a_day_that_changes_while_a_person_thinks_about_the_plan_stays(base: Path, to_trash: bool) -> None:
+    packs = PackFolder(str(base / "arch"))
+    cleaner = Cleaner(data.layout(base), [(packs, packs.manifest)], keep_summaries=False, advance=data.nothing)
+    with Trash(data.layout(base)).changing():
+        steps = cleaner.plan(Policy(older_than_days=7), data.TODAY, unarchived=False)
+        data.record_late(base)
+        changed = cleaner.apply(steps, data.NOW, to_trash=to_trash)
+    assert [step.date for step in changed] == [FIRST]
+    assert days(base) == [FIRST, LATEST]
     assert problems(base) == {}
 
 

@@ -155,6 +155,16 @@ def test_verify_of_the_archives_comes_with_that_of_the_recordings_and_names_what
     assert path.name in said
 
 
+def test_archives_in_the_folder_of_the_recordings_keep_nobody_from_verifying_these(base: Path) -> None:
+    run(base, "archive", ARCHIVE_DIR=str(base / "out"))
+    summary = base / "out/daily" / data.DAYS[0] / "summary.json"
+    summary.write_text("{")
+    for folder in ((), (str(base / "out"),)):
+        said = json.loads(run(base, "verify", *folder, "--json", code=1, ARCHIVE_DIR=str(base / "out")).stdout)
+        assert said["problems"].keys() >= {"summary-unreadable"}
+        assert said["checked"]["archives"] == 3
+
+
 @pytest.mark.parametrize("command", [["archive"], ["backup", "DEST"], ["clean", "--older-than", "1d", "--yes"]])
 def test_no_recordings_are_a_mistake_to_look_after(tmp_path: Path, command: list[str]) -> None:
     command = [word.replace("DEST", str(tmp_path / "backup")) for word in command]

@@ -9,14 +9,17 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import zstandard
 
+from app.archive import packs
 from app.archive.archiving import Archiver
 from app.archive.manifest import DamagedArchiveError, Manifest, PackedFile, decode_manifest, is_plain_name, seal, unseal
 from app.archive.pack import LEVEL, WINDOW_BITS, check_pack, read_pack, write_pack
 from app.archive.packs import PackFolder
+from app.archive.sources import open_source
 from tests.conftest import IN_CI
 from tests.faults import data
 
@@ -105,7 +108,19 @@ def test_every_flipped_bit_of_a_manifest_is_found() -> None:
             unseal(bytes(damaged))
 
 
-HOSTILE = ["../x.json", "/etc/x.json", "a/../../x", "a//b", ".hidden", "a/.hidden/b", "", ".", "a/", "a\0b"]
+HOSTILE = [
+    "../x.json",
+    "/etc/x.json",
+    "a/../../x",
+    "a//b",
+    ".hidden",
+    "a/.hidden/b",
+    "",
+    ".",
+    "a/",
+    "a\0b",
+    "a/" * 1500 + "x",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -172,6 +187,17 @@ def test_a_name_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     assert "header is too long" in refused(tmp_path / "p", manifest_of(tmp_path / "p", {}, b""))
 
 
+def test_a_pipe_in_the_place_of_an_archive_is_not_waited_for(folder: PackFolder) -> None:
+    manifest = folder.manifest(DATE)
+    assert manifest is not None
+    os.unlink(folder.path(manifest))
+    os.mkfifo(folder.path(manifest))
+    with pytest.raises(DamagedArchiveError, match="no plain file"):
+        folder.check(manifest)
+    with pytest.raises(DamagedArchiveError, match="no plain file"):
+        list(open_source(folder.folder, None).read(manifest, []))
+
+
 def test_a_frame_that_asks_for_more_memory_than_zstd_gives_is_refused(tmp_path: Path) -> None:
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=30)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
@@ -191,7 +217,8 @@ def test_an_archive_without_a_manifest_is_left_alone_and_what_was_left_behind_is
     arch = tmp_path / "arch"
     (arch / f"{DATE}.manifest.json.zst").unlink()
     (arch / ".archive-1-x.0.tmp").write_bytes(b"half")
-    (arch / f"{data.DAYS[0]}.{'0' * 12}.tar.zst").write_bytes(b"of a run that was killed")
+    killed = arch / f"{data.DAYS[0]}.{'0' * 12}.tar.zst"
+    shutil.copyfile(next(arch.glob(f"{data.DAYS[0]}*.tar.zst")), killed)
     (arch / "notes.txt").write_text("a person's")
     (orphan, _) = folder.orphans()[::-1]
     with folder.writing():
@@ -200,6 +227,45 @@ def test_an_archive_without_a_manifest_is_left_alone_and_what_was_left_behind_is
     assert orphan.startswith(DATE)
     assert not list(arch.glob("*.tmp"))
     assert (arch / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_what_the_disk_has_not_kept_as_it_was_written_gets_no_name(
+    folder: PackFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    def forget(file: BinaryIO) -> None:
+        file.seek(-9, os.SEEK_END)
+        file.write(b"\0")
+        file.flush()
+
+    monkeypatch.setattr(packs, "_read_back", forget)
+    manifest = folder.manifest(DATE)
+    assert manifest is not None
+    other = PackFolder(str(tmp_path / "other"))
+    with other.writing() as files, pytest.raises(DamagedArchiveError):
+        other.adopt(files, folder, manifest, seen_ns=0) if copied else other.put(files, DATE, FILES, seen_ns=0)
+    assert [name for name in os.listdir(other.folder) if name != ".lock"] == []
+
+
+def test_another_host_s_archive_without_its_manifest_is_not_swept_though_the_day_has_one(folder: PackFolder) -> None:
+    before = folder.manifest(DATE)
+    assert before is not None
+    theirs = [("scrapers/nyc/theirs.json", b"{}"), ("summary.json", b"{}")]
+    with folder.writing() as files:
+        folder.put(files, DATE, theirs, seen_ns=0)  # as `cp` of their folder over ours does
+    with folder.writing():
+        pass
+    assert folder.has(before)
+    assert folder.orphans() == [before.name]
+    with folder.writing() as files:
+        folder.put(files, DATE, sorted([*read_pack(folder.path(before), before), theirs[0]], key=last), seen_ns=0)
+    with folder.writing():
+        pass
+    assert folder.orphans() == []
+
+
+def last(member: tuple[str, bytes]) -> tuple[bool, str]:
+    return member[0] == "summary.json", member[0]
 
 
 def test_the_level_and_the_window_are_those_of_the_documents() -> None:

@@ -116,6 +116,16 @@ def test_a_dump_that_the_database_refuses_leaves_it_as_it_was(base: Path, live: 
     assert query(live, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
+def test_a_dump_that_was_cut_short_between_two_rows_is_not_run(base: Path, live: str) -> None:
+    run(base, "dump", DATABASE_URL=live)
+    path = base / "sql_dumps/latest.sql"
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\n", content.index(b"COPY public.record_source") + 2000) + 1])
+    lose_database(live)
+    assert "is cut short" in run(base, "init", code=1, DATABASE_URL=live).stderr
+    assert query(live, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
 @pytest.mark.faults
 def test_database_lost_comes_back_by_replay_of_what_is_there_and_of_what_is_only_archived(
     base: Path, live: str
@@ -215,6 +225,15 @@ def test_no_database_is_dumped_that_is_empty_or_has_lost_its_rows(base: Path, li
     (left,) = (base / "sql_dumps").glob("pantry_pirate_radio_*.sql")
     assert (base / "sql_dumps/latest.sql").resolve() == left
     assert not list((base / "sql_dumps").glob("*.tmp"))
+
+
+@pytest.mark.faults
+def test_a_dump_that_a_person_called_latest_is_not_written_over(base: Path, live: str) -> None:
+    (base / "sql_dumps").mkdir()
+    latest = base / "sql_dumps/latest.sql"
+    latest.write_text("a person's")
+    assert "latest.sql is no link" in run(base, "dump", code=1, DATABASE_URL=live).stderr
+    assert latest.read_text() == "a person's"
 
 
 def test_a_database_that_is_away_is_said_in_one_line_without_its_password(base: Path) -> None:
