@@ -96,7 +96,8 @@ class Archiver:
         before = self.packs.manifest(day)
         if not listing.recordings:
             return Archived(day, Action.UNCHANGED, reason="there are no recordings")
-        if before is not None and covers(before, self.packs.made_ns(day), listing) and self.packs.has(before):
+        kept = before is not None and self.packs.has(before)
+        if before is not None and kept and covers(before, self.packs.made_ns(day), listing):
             return _archived(Action.UNCHANGED, before)
         if before is not None and (missing_from(listing, before) or self._lacks(day, listing, before)):
             packed = read_pack(self.packs.path(before), before)
@@ -104,9 +105,13 @@ class Archiver:
         else:
             content = members(self._layout.day(day), day, listing, being_written=False, advance=self._advance)
         manifest = self.packs.put(files, day, self._unchanging(day, listing, content), seen_ns=seen_ns)
-        if before is not None and before.name != manifest.name:
+        if before is None:
+            return _archived(Action.ARCHIVED, manifest)
+        if kept and before.name == manifest.name:  # its files were too new to be told from changed ones by their times
+            return _archived(Action.UNCHANGED, manifest)
+        if before.name != manifest.name:
             os.unlink(self.packs.path(before))
-        return _archived(Action.ARCHIVED if before is None else Action.ARCHIVED_ANEW, manifest)
+        return _archived(Action.ARCHIVED_ANEW, manifest)
 
     def _lacks(self, day: str, listing: Listing, before: Manifest) -> bool:
         """Whether the archive has a result that is no longer here as it was: cut short by a crash, or rotten."""

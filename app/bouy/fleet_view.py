@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import psutil
 from redis.exceptions import RedisError
 
 from app.bouy.local import Fleet, Status
-from app.bouy.output import printable
 from app.recorder import client
 from app.recorder.intake import QueueState
+from app.service.redaction import printable
 from app.store.errors import UsageError
 from app.store.timestamps import format_timestamp
 
@@ -70,7 +71,7 @@ def lines(fleet: Fleet) -> list[Line]:
             launch = fleet.launches().get(status.service)
             shown.append(Line(status, health, launch.port if launch and status.pid else None))
         elif recorder is None:
-            shown.append(Line(status, health, queue=waiting))
+            shown.append(Line(status, health, _listening_port(status.pid), queue=waiting))
         else:
             work.recorders.remove(recorder)
             shown.append(Line(status, health, _port(recorder), recorder.last_recorded, waiting))
@@ -99,6 +100,15 @@ def _line_of_other(recorder: client.RecorderInfo, waiting: int | None) -> Line:
     health = "ready" if recorder.waiting_for is None else f"waiting: {recorder.waiting_for}"
     status = Status("recorder", f"running ({where})", pid=recorder.pid)
     return Line(status, health, _port(recorder), recorder.last_recorded, waiting)
+
+
+def _listening_port(pid: int | None) -> int | None:
+    """Where a recorder of ours serves its metrics and health, while Redis can't say it."""
+    try:
+        sockets = psutil.Process(pid).net_connections("inet") if pid else []
+    except psutil.Error:
+        return None
+    return next((one.laddr.port for one in sockets if one.status == psutil.CONN_LISTEN), None)
 
 
 def _port(recorder: client.RecorderInfo) -> int | None:

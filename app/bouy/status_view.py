@@ -15,8 +15,9 @@ from rich.text import Text
 
 from app.bouy.fleet_view import Work, look, moment
 from app.bouy.local import Fleet
-from app.bouy.output import Output, aligned, printable
+from app.bouy.output import Output, aligned
 from app.bouy.services import output_dir
+from app.service.redaction import printable
 from app.service.settings import load_settings
 from app.store import encode
 from app.store.layout import Layout, is_date
@@ -93,7 +94,7 @@ def _report(fleet: Fleet) -> Report:
         work.queue.failed if work.queue else None,
         sum(len(_names(f"{layout.quarantined}/{date}")) for date in _names(layout.quarantined)),
         _free_bytes(layout.root),
-        load_settings().recorder_min_free_mb * 1024**2,
+        int(settings.get("RECORDER_MIN_FREE_MB", load_settings().recorder_min_free_mb)) * 1024**2,
         len(days),
         days[0] if days else None,
         days[-1] if days else None,

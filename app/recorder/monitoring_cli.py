@@ -52,7 +52,7 @@ def health(
     live: Annotated[bool, typer.Option("--live", help="Ask only whether it lives, whatever it waits for.")] = False,
     port: Annotated[
         int | None,
-        typer.Option("--port", metavar="N", min=1, help="Its port.  [default: RECORDER_METRICS_PORT]"),
+        typer.Option("--port", metavar="N", min=1, max=65535, help="Its port.  [default: RECORDER_METRICS_PORT]"),
     ] = None,
 ) -> int:
     """Ask a recorder of this host whether it is ready.
@@ -100,7 +100,7 @@ def metrics() -> None:
 
 
 def dashboard(
-    port: Annotated[int, typer.Option("--port", metavar="N", min=1, help="Serve it at this port.")] = 9181,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="Serve it at this port.")] = 9181,
 ) -> None:
     """Serve rq-dashboard on loopback.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from app.service.settings import load_settings
 from app.store.errors import RecorderError
 
 _TIMEOUT_S = 2.0
+_MOST_BYTES = 16 * 1024 * 1024
 _ANY_HOST = ("0.0.0.0", "[::]")  # noqa: S104  what a recorder that listens everywhere says
 
 
@@ -46,10 +48,10 @@ def _metrics_of(endpoint: str, hostname: str) -> Iterator[Metric]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{host}:{port}/metrics", timeout=_TIMEOUT_S) as answer:
-            text = answer.read().decode()
-    except (OSError, ValueError):
+            found = list(text_string_to_metric_families(answer.read(_MOST_BYTES).decode()))
+    except (OSError, ValueError, http.client.HTTPException):  # nobody's, or by now somebody else's port
         return
-    for metric in text_string_to_metric_families(text):
+    for metric in found:
         samples, metric.samples = metric.samples, []
         for sample in samples:
             metric.add_sample(sample.name, {**sample.labels, "instance": endpoint}, sample.value)

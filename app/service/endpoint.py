@@ -141,7 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        route = self.server.routes.get(urlsplit(self.path).path)
+        try:
+            route = self.server.routes.get(urlsplit(self.path).path)
+        except ValueError:  # what was asked for is no URL
+            route = None
         if route is None:
             paths = " ".join(sorted(self.server.routes))
             answer = Answer(f"there are: {paths}\n".encode(), status=HTTPStatus.NOT_FOUND)

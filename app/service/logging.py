@@ -9,7 +9,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from app.service.redaction import Redactor
+from app.service.redaction import Redactor, printable
 from app.service.settings import Settings
 
 _LONGEST_TEXT = 1000
@@ -39,6 +39,15 @@ def _cut(_logger: object, _method: str, event: structlog.typing.EventDict) -> st
     return event
 
 
+def _printable(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep producers' names from driving the terminal that a line for people is shown on."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            lines = value.split("\n") if name == "exception" else [value]
+            event[name] = "\n".join(map(printable, lines))
+    return event
+
+
 def _without_secrets(settings: Settings) -> structlog.typing.Processor:
     """Mask the passwords that the settings hold, and those of any URL."""
     redactor = Redactor(str(value) for value in settings.model_dump().values())
@@ -56,10 +65,13 @@ def configure_logging(settings: Settings) -> None:
     """Set up logging for this process. RQ's own loggers are silenced: we report its jobs ourselves."""
     on_terminal = sys.stderr.isatty()
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not on_terminal)
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    rendering: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback)
+        else [
+            _printable,
+            structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback),
+        ]
     )
     structlog.configure(
         processors=[
@@ -68,7 +80,7 @@ def configure_logging(settings: Settings) -> None:
             _without_secrets(settings),
             _cut,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Unfailing(sys.stderr))),

@@ -1,4 +1,4 @@
-"""Passwords out of whatever is shown: those of URLs, wherever they stand, and those that the settings hold."""
+"""Out of whatever is shown: passwords, those of URLs and those that the settings hold; what drives a terminal."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def passwords_in(texts: Iterable[str]) -> set[str]:
         for pattern in (*_FOUND, _FOUND_IN_QUERY):
             found |= {form for password in pattern.findall(text) for form in (password, unquote(password))}
     return {password for password in found if len(password) >= _SHORTEST_SECRET}
+
+
+def printable(text: str) -> str:
+    """A text that does nothing to a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 class Redactor:

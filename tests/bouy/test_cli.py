@@ -161,6 +161,17 @@ def test_ps_says_what_a_recorder_waits_for(running: Bench, eventually: Eventuall
     eventually(lambda: running.json("ps")[1]["health"] == "ready")
 
 
+def test_ps_tells_a_recorders_port_while_redis_is_away(running: Bench, eventually: Eventually) -> None:
+    port = running.json("ps")[1]["port"]
+    running.json("down", "cache")
+    try:
+        recorder = running.json("ps")[1]
+        assert (recorder["port"], recorder["health"]) == (port, "waiting: Redis doesn't answer")
+    finally:
+        running.json("up", "cache")
+    eventually(lambda: running.json("ps")[1]["health"] == "ready")
+
+
 def test_ps_shows_stopped_services_as_stopped(bench: Bench) -> None:
     assert [one["state"] for one in bench.json("ps")] == ["stopped"] * 4
 

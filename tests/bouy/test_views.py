@@ -82,6 +82,11 @@ def test_status_without_anything_says_so(bench: Bench) -> None:
     assert (document["queue"], document["today"], document["days"]) == (None, None, 0)
 
 
+def test_status_tells_the_reserve_of_the_recorder_that_runs(bench: Bench) -> None:
+    assert bench.bouy("recorder", RECORDER_MIN_FREE_MB="123").returncode == 0
+    assert bench.json("status")["reserve_bytes"] == 123 * 1024**2
+
+
 def test_a_damaged_summary_is_no_summary(bench: Bench) -> None:
     day = bench.output_dir / "daily" / "2025-02-17"
     day.mkdir(parents=True)
@@ -126,6 +131,17 @@ def test_the_specs_snippet_shows_the_metrics_of_the_recorders_that_run(
 
 def test_the_specs_snippet_without_a_recorder_prints_nothing(bench: Bench) -> None:
     assert bench.bouy("exec", "app", "python", "-c", SPEC_SNIPPET).stdout == ""
+
+
+def test_the_specs_snippet_leaves_out_a_recorder_whose_port_is_anothers(running: Bench, connection: Redis) -> None:
+    odd = [f"127.0.0.1:{running.json('ps')[0]['port']}", "no host:1", "127.0.0.1:1"]
+    for number, address in enumerate(odd):
+        connection.sadd("rq:recorder:recorder:holders", f"odd-{number}")
+        connection.set(f"rq:recorder:recorder:lease:odd-{number}", json.dumps({"metrics": address}), ex=60)
+    done = running.bouy("exec", "app", "python", "-c", SPEC_SNIPPET)
+    connection.delete(*(f"rq:recorder:recorder:lease:odd-{number}" for number in range(len(odd))))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "recorder_ready" in done.stdout
 
 
 def test_exec_keeps_the_callers_pythonpath(running: Bench, tmp_path: Path) -> None:

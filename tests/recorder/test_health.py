@@ -188,3 +188,17 @@ def test_health_without_a_recorder_is_one_line(
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"recorder: {message}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["health", "dashboard"])
+def test_a_port_beyond_the_last_one_is_refused(clean_environment: pytest.MonkeyPatch, command: str) -> None:
+    clean_environment.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    done = subprocess.run(
+        [sys.executable, "-m", "app.recorder", command, "--port", "70000"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "65535" in done.stderr

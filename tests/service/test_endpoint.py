@@ -44,6 +44,15 @@ def test_it_answers_what_it_knows_and_names_that_elsewhere(address: str) -> None
     assert get(address, "/hello", "POST")[0] == 501
 
 
+def test_what_is_no_url_is_not_found_and_no_mistake_of_ours(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    host, _, port = address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(b"GET http://[ HTTP/1.0\r\n\r\n")
+        assert client.makefile("rb").readline() == b"HTTP/1.0 404 Not Found\r\n"
+    captured = capsys.readouterr()
+    assert "request failed" not in captured.out + captured.err
+
+
 def test_a_taken_port_gives_the_next_one_and_each_is_free_again_afterwards() -> None:
     port = free_port()
     routes = {"/": lambda: Answer(b"")}

@@ -47,3 +47,20 @@ def test_an_event_with_a_traceback_holds_no_password_and_no_local_variable(
 def test_json_is_one_line_an_event(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = logged(settings, capsys, "lines").splitlines()
     assert json.loads(line)["event"] == "unexpected"
+
+
+def test_a_line_for_people_drives_no_terminal(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(settings.model_copy(update={"log_format": "console"}))
+    log = structlog.get_logger("hostile")
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        log.exception(
+            "late \x1b]0;title\x07", scraper_id="\x1b[31mred", job_id="\u202eabc", path="one\ntwo", date=["\x1b"]
+        )
+    structlog.reset_defaults()
+    said = capsys.readouterr().err
+    assert [c for c in said if not c.isprintable() and c != "\n"] == []
+    assert "\\x1b[31mred" in said
+    assert "Traceback" in said
+    assert "\ntwo" not in said
