@@ -24,6 +24,7 @@ from app.archive.pack import SUMMARY
 from app.archive.packs import only_one
 from app.archive.placing import Placed, place_files, read_folder
 from app.archive.repair import rebuild_summary, writing
+from app.store import scan
 from app.store.errors import StorageError
 from app.store.files import DurableFiles, sync_folder, wrap_os_errors
 from app.store.layout import Layout, is_date
@@ -156,8 +157,8 @@ class Trash:
         day = Day(self._layout, files, entry.date)  # makes the journal, where an earlier recorder wrote none
         if not os.path.exists(self._layout.summary(entry.date)):
             day.flush()
-        names = sorted(entry.files.keys() - {SUMMARY})
-        files.write(f"{entry.thin}/.cleaned", json.dumps(names).encode())
+        names = entry.files.keys() - {SUMMARY} | scan.cleaned_names(self._layout, entry.date)  # those of last time, too
+        files.write(f"{entry.thin}/.cleaned", json.dumps(sorted(names)).encode())
         for path in (self._layout.summary(entry.date), self._layout.journal(entry.date)):
             with suppress(FileNotFoundError):
                 files.write(f"{entry.thin}/{os.path.basename(path)}", read_plain(path)[0])

@@ -160,6 +160,21 @@ def test_a_result_late_for_a_day_of_which_only_the_summary_is_left_joins_it_also
     assert problems(base) == {}
 
 
+def test_a_late_result_that_is_cleaned_in_its_turn_leaves_the_others_in_the_summary(base: Path) -> None:
+    data.clean_but_summaries(base)
+    data.purge(base)
+    data.record_late(base)
+    data.age(base)
+    data.archive(base)
+    data.clean_but_summaries(base)
+    for _ in range(2):
+        summary = json.loads((base / "out/daily" / FIRST / "summary.json").read_bytes())
+        assert {one["job_id"] for one in summary["jobs"]} == {"a", "b", "c", "late"}
+        assert problems(base) == {}
+        rebuild_summary(data.layout(base), FIRST)
+    assert not any(FIRST in name for name in data.recordings(base / "out"))
+
+
 def test_the_recordings_of_an_earlier_recorder_have_their_summary_kept_as_it_is(base: Path) -> None:
     (base / "out/daily" / FIRST / ".journal").unlink()
     data.clean_but_summaries(base)
