@@ -394,6 +394,13 @@ def test_a_day_that_only_an_older_snapshot_has_is_asked_for_with_its_name(backed
         restore(backed_up, "backup/packs")
 
 
+def test_a_snapshot_of_another_sum_than_its_name_says_is_damaged_though_it_can_be_read(backed_up: Path) -> None:
+    (path,) = (backed_up / "backup/snapshots").iterdir()
+    path.write_bytes(path.read_bytes().replace(b"2025-03-20T", b"2025-03-21T"))
+    with pytest.raises(DamagedArchiveError, match="aren't those that were written"):
+        open_source(str(backed_up / "backup"), None)
+
+
 def test_a_restore_that_would_not_fit_is_not_begun(backed_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.statvfs(backed_up)
 

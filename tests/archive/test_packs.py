@@ -255,6 +255,7 @@ def test_another_host_s_archive_without_its_manifest_is_not_swept_though_the_day
         folder.put(files, DATE, theirs, seen_ns=0)  # as `cp` of their folder over ours does
     with folder.writing():
         pass
+    assert folder.made_ns(DATE) == 0, "when the day was looked at"
     assert folder.has(before)
     assert folder.orphans() == [before.name]
     with folder.writing() as files:
