@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app.bouy import postgres
 from app.bouy.environment import selected
@@ -32,6 +34,7 @@ STREAM_NODE_MAX_BYTES = 1024
 _HOST = "127.0.0.1"
 _PORTS_TRIED = 20
 _PING_TIMEOUT_S = 5.0
+_ONCE = Retry(NoBackoff(), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +167,15 @@ def _bindable(port: int) -> int | None:
 
 
 def _cache_ready(launch: Launch, pid: int) -> bool:
-    with redis.Redis(_HOST, launch.port or 0, socket_timeout=_PING_TIMEOUT_S) as connection:
+    with redis.Redis(_HOST, launch.port or 0, socket_timeout=_PING_TIMEOUT_S, retry=_ONCE) as connection:
         try:
             return bool(connection.ping()) and connection.info("server")["process_id"] == pid
         except (redis.ConnectionError, redis.TimeoutError):
             return False
+
+
+def _cache_health(launch: Launch, pid: int) -> str:
+    return READY if _cache_ready(launch, pid) else "not answering"
 
 
 def _db_folder(site: Site) -> Path:
@@ -269,6 +276,7 @@ SERVICES: dict[str, Service] = {
             name="cache",
             launch=_launch_cache,
             ready=_cache_ready,
+            health=_cache_health,
             address=lambda site, launch: f"{_HOST}:{launch.port}",
             replaced_by="REDIS_URL",
             start_timeout_s=120.0,  # it reads its whole append-only file first

@@ -171,8 +171,8 @@ def test_a_recording_that_was_cut_short_never_takes_the_place_of_the_whole_one_i
     path.write_bytes(path.read_bytes()[:10])
     if also_late:
         data.record_late(base)
-    data.archive(base)
-    after = contents(base)
+    action, after = actions(base)[DATE], contents(base)
+    assert action == (Action.UNCHANGED if after == before else Action.ARCHIVED_ANEW)
     assert all(after[name] == content for name, content in before.items() if name != "summary.json")
     jobs = [one["job_id"] for one in json.loads(after["summary.json"])["jobs"]]
     assert sorted(jobs) == ["a", "b", "c", *(["late"] if also_late else [])]

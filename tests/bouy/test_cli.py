@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 from redis import Redis
 
+from app.bouy import services
+from app.bouy.services import SERVICES
 from app.bouy.shell import redis_cli_variables
 from app.bouy.supervision import marked_processes
 from app.recorder import client
@@ -170,6 +173,17 @@ def test_ps_tells_a_recorders_port_while_redis_is_away(running: Bench, eventuall
     finally:
         running.json("up", "cache")
     eventually(lambda: running.json("ps")[1]["health"] == "ready")
+
+
+def test_a_redis_that_hangs_is_not_ready(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "_PING_TIMEOUT_S", 0.2)
+    cache = psutil.Process(bench.json("up", "cache")[0]["pid"])
+    launch = bench.fleet().launches()["cache"]
+    cache.suspend()
+    try:
+        assert SERVICES["cache"].health(launch, cache.pid) == "not answering"
+    finally:
+        cache.resume()
 
 
 def test_ps_shows_stopped_services_as_stopped(bench: Bench) -> None:
