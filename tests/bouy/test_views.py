@@ -164,6 +164,7 @@ def test_ps_shows_a_second_recorder_and_its_port(running: Bench, eventually: Eve
 def test_rq_dashboard_is_a_service_on_loopback_that_up_starts_only_when_named(
     running: Bench, connection: Redis
 ) -> None:
+    client.enqueue_result(result("shown", "by_the_dashboard"), connection=connection)  # so that RQ knows the queue
     (cache, started) = running.json("up", "rq-dashboard")
     try:
         assert [(one["service"], one["action"]) for one in (cache, started)] == [
