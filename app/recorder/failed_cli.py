@@ -25,6 +25,7 @@ from app.recorder.requeue import How, Requeue, Step
 from app.service.settings import load_settings
 from app.store.errors import ServiceUnavailableError, UsageError
 from app.store.layout import Layout
+from app.store.printable import printable
 from app.store.timestamps import format_timestamp
 
 _RETRIES = 1
@@ -132,7 +133,7 @@ def show(job_id: Annotated[str, typer.Argument(metavar="ID")], as_json: _Json = 
         if trouble is not None:
             raise trouble
         if not found:
-            print(f"recorder: there is no job {_shown(job_id)}, neither in Redis nor in quarantine", file=sys.stderr)
+            print(f"recorder: there is no job {printable(job_id)}, neither in Redis nor in quarantine", file=sys.stderr)
             raise typer.Exit(1)
 
 
@@ -208,7 +209,9 @@ def _session() -> Iterator[_Session]:
     settings = load_settings()
     layout = Layout(os.path.abspath(settings.output_dir))
     if not os.path.isdir(layout.root):
-        print(f"recorder: OUTPUT_DIR isn't there, so nothing is in quarantine: {_shown(layout.root)}", file=sys.stderr)
+        print(
+            f"recorder: OUTPUT_DIR isn't there, so nothing is in quarantine: {printable(layout.root)}", file=sys.stderr
+        )
     # Without a REDIS_URL it is as with a Redis that is away: what is in quarantine can be seen all the same.
     with connect(settings.redis_url or _NOWHERE, retries=_RETRIES if settings.redis_url else 0) as connection:
         try:
@@ -278,9 +281,9 @@ def _one_line(row: dict[str, Any]) -> str:
     """A reason: what a traceback ends with, and what has become of the job since."""
     lines = row["reason"].strip().splitlines() or ["?"]
     reason = lines[-1] if lines[0].startswith("Traceback") else " ".join(lines)
-    reason = _shown(_AROUND_REASON.sub("", reason))
+    reason = printable(_AROUND_REASON.sub("", reason))
     status = row["status_in_redis"]
-    return reason if status in (None, "failed") else f"({_shown(status)}) {reason}"
+    return reason if status in (None, "failed") else f"({printable(status)}) {reason}"
 
 
 def _print_details(documents: Sequence[dict[str, Any]], fields: dict[bytes, bytes]) -> None:
@@ -299,7 +302,7 @@ def _print_details(documents: Sequence[dict[str, Any]], fields: dict[bytes, byte
 
 
 def _indented(text: str) -> str:
-    return ("\n" + " " * 24).join(_shown(line) for line in text.split("\n"))
+    return ("\n" + " " * 24).join(printable(line) for line in text.split("\n"))
 
 
 def _document(done: Step | str) -> dict[str, str]:
@@ -311,12 +314,12 @@ def _document(done: Step | str) -> dict[str, str]:
 
 def _sentence(done: Step | str, dry_run: bool) -> str:
     if isinstance(done, str):
-        return f"{_shown(done)}: {How.REFUSE.value}: there is no such job"
+        return f"{printable(done)}: {How.REFUSE.value}: there is no such job"
     if done.how in (How.NOTHING, How.REFUSE):
-        return f"{_shown(done.failure.job_id)}: {done.how.value}: {_shown(done.why)}"
+        return f"{printable(done.failure.job_id)}: {done.how.value}: {printable(done.why)}"
     would = "would be " if dry_run else ""
-    enqueued = f", as job {_shown(done.job_id)}" if done.job_id != done.failure.job_id else ""
-    return f"{_shown(done.failure.job_id)}: {would}requeued {done.how.value}{_shown(done.why)}{enqueued}"
+    enqueued = f", as job {printable(done.job_id)}" if done.job_id != done.failure.job_id else ""
+    return f"{printable(done.failure.job_id)}: {would}requeued {done.how.value}{printable(done.why)}{enqueued}"
 
 
 def _text(raw: bytes) -> str:
@@ -324,10 +327,5 @@ def _text(raw: bytes) -> str:
 
 
 def _cut(text: str, most: int = _COLUMN) -> str:
-    text = _shown(text[: most + 1])
+    text = printable(text[: most + 1])
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _shown(text: str) -> str:
-    """A text that does nothing to a terminal: what isn't printable is escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

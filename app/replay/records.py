@@ -52,11 +52,6 @@ class Prepared:
     """Its lines for COPY by table, without the last one's end; in ``replay_record`` without the last column."""
     schema: Schema | None = None
 
-    @property
-    def damaged(self) -> bool:
-        """Whether its file is no recording at all."""
-        return is_damaged(self.reason)
-
 
 def is_damaged(reason: str | None) -> bool:
     """Whether a reason says that the file is no recording, rather than one that has nothing for us."""

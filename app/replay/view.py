@@ -12,13 +12,9 @@ from typing import Any, TextIO
 
 from app.replay.run import Report
 from app.replay.workers import Chunk
+from app.store.printable import printable
 
 _DAMAGED_SHOWN = 20
-
-
-def printable(text: str) -> str:
-    """A text without what a terminal could take for a command: that as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def say(text: str) -> None:

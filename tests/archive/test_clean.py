@@ -218,9 +218,8 @@ def test_the_trash_is_emptied_after_24_hours_and_not_before(base: Path) -> None:
     assert not list((base / "out/.trash").iterdir())
 
 
-def test_a_result_that_comes_between_the_proof_and_the_move_is_put_back(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def come_late_before_the_move(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a result come for the first day when it was proven, right before it is moved."""
     real = DurableFiles.move
 
     def move(self: DurableFiles, path: str, target: str) -> None:
@@ -229,6 +228,12 @@ def test_a_result_that_comes_between_the_proof_and_the_move_is_put_back(
         real(self, path, target)
 
     monkeypatch.setattr(DurableFiles, "move", move)
+
+
+def test_a_result_that_comes_between_the_proof_and_the_move_is_put_back(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come_late_before_the_move(base, monkeypatch)
     data.clean_for_good(base)
     assert list(data.recordings(base / "out")) == [f"daily/{FIRST}/scrapers/nyc/late.json"] + [
         name for name in data.recordings(base / "out") if LATEST in name
@@ -239,14 +244,7 @@ def test_a_result_that_comes_between_the_proof_and_the_move_is_put_back(
 def test_a_result_that_comes_between_the_proof_and_the_move_joins_the_summary_that_is_kept(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = DurableFiles.move
-
-    def move(self: DurableFiles, path: str, target: str) -> None:
-        if path.endswith(f"daily/{FIRST}"):
-            data.record_late(base)
-        real(self, path, target)
-
-    monkeypatch.setattr(DurableFiles, "move", move)
+    come_late_before_the_move(base, monkeypatch)
     data.clean_but_summaries(base)
     summary = json.loads((base / "out/daily" / FIRST / "summary.json").read_bytes())
     assert {one["job_id"] for one in summary["jobs"]} == {"a", "b", "c", "late"}

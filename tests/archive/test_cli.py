@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from app.archive.verify_view import printable
 from app.service import progress as progress_module
 from app.service.progress import Progress
 from app.store import encode
 from app.store.layout import Layout, Place
+from app.store.printable import printable
 from tests.archive.conftest import DATE, DAY, record
 from tests.recording import result
 

@@ -9,8 +9,8 @@ import psutil
 import psycopg
 import pytest
 
-from app.bouy.postgres import client_variables
 from app.bouy.supervision import marked_processes, wait_for_end
+from app.service.postgres import client_variables
 from app.store.errors import UsageError
 from tests.bouy.conftest import Bench
 
