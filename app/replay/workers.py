@@ -17,6 +17,7 @@ from functools import cache
 from hashlib import sha256
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
+from typing import Any, cast
 
 from app.replay.database import Database
 from app.replay.hsds.mapping import VERSION
@@ -130,6 +131,8 @@ def _by_others(chunks: Iterator[list[Item]], url: str, workers: int) -> Iterator
             if running:  # given up: what they still read is for nobody, and the pool's end waits for them
                 for process in multiprocessing.active_children():
                     process.terminate()
+                # Until Python 3.11.5 the pool's end also waits to hand over work that nobody is left to read.
+                cast(Any, pool)._call_queue._reader.close()
 
 
 def read_chunk(items: Sequence[Item], ledger: Database) -> Chunk:
