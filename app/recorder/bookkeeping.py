@@ -25,6 +25,7 @@ from rq.results import Result
 from rq.utils import current_timestamp, utcformat
 
 from app.recorder.intake import Intake, TakenJob
+from app.recorder.line import Call
 from app.recorder.receipt import receipt
 
 _BEYOND_PLAIN = (b"success_callback_name", b"webhooks", b"repeats_left", b"rate_limit_key")
@@ -134,17 +135,16 @@ class Bookkeeper:
     """Finishes jobs in the name of one worker."""
 
     def __init__(self, connection: Redis, queue: str, worker: str, worker_key: str, intake: Intake) -> None:
+        self._line = intake.line
         self._worker = worker
         registry = FinishedJobRegistry(queue, connection=connection)
         self._keys = [worker_key, intake.taken_key, registry.key, intake.deaths_key]
         self._finish = connection.register_script(_FINISH)
 
-    def finish(
+    def begin_to_finish(
         self, jobs: Sequence[Finished], started_at: datetime, ended_at: datetime, default_ttl: int
-    ) -> list[Acknowledged]:
-        """Mark jobs finished that are still ours, all in one step. Raises redis-py's errors; it may be repeated."""
-        if not jobs:
-            return []
+    ) -> Call:
+        """Have jobs marked finished that are still ours, all in one step; see `finished`."""
         worked_s = (ended_at - started_at).total_seconds()
         args: list[Any] = [
             RQ_KEY_PREFIX,
@@ -173,7 +173,11 @@ class Bookkeeper:
                 fields.get(b"enqueued_at", b""),
                 len(finished.job.data),
             )
-        return [Acknowledged(outcome) for outcome in cast(list[int], self._finish(keys=self._keys, args=args))]
+        return self._line.call(self._finish, self._keys, args)
+
+    def finished(self, call: Call) -> list[Acknowledged]:
+        """What became of each of these jobs. Raises redis-py's errors; then all of it may be repeated."""
+        return [Acknowledged(outcome) for outcome in cast(list[int], self._line.answer(call))]
 
 
 def _serialized(finished: Finished) -> bytes:

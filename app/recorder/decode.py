@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import pickle
+import re
 import resource
 import sys
 import zlib
@@ -33,6 +34,8 @@ RECEIPT_ARGUMENT = "recorded_in"
 
 _JSON_BEGINS = (b"[", b"{")
 
+_NOT_FINITE = re.compile(rb"G[\x7f\xff][\xf0-\xff]")
+
 _MAX_CLASSES = 1_000
 """Most classes that one payload may name."""
 
@@ -52,6 +55,8 @@ class Decoded:
     """Size of the unpacked payload."""
     json_serializer: bool
     """Whether RQ's JSON serializer made the payload."""
+    simple: bool = False
+    """See `Call`."""
     recorded_in: str | None = None
     """The file that the result is in already, where there is only a receipt; then there is no data."""
 
@@ -66,6 +71,9 @@ class Call:
     payload_bytes: int
     """Size of the unpacked payload."""
     json_serializer: bool
+    simple: bool
+    """Whether it is known to hold no object of any class, and no number that isn't finite: what orjson writes as it is,
+    or refuses."""
 
 
 def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
@@ -77,12 +85,12 @@ def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
     if call.function != RECORD_FUNCTION:
         raise UnrecordableError(f"the job's function is {_shown(call.function)}, not {RECORD_FUNCTION}")
     if len(call.args) == 1 and not call.kwargs:
-        return Decoded(call.args[0], call.payload_bytes, call.json_serializer)
+        return Decoded(call.args[0], call.payload_bytes, call.json_serializer, call.simple)
     if not call.args and list(call.kwargs) == ["data"]:
-        return Decoded(call.kwargs["data"], call.payload_bytes, call.json_serializer)
+        return Decoded(call.kwargs["data"], call.payload_bytes, call.json_serializer, call.simple)
     match call.kwargs:
         case {"recorded_in": str(path)} if not call.args and len(call.kwargs) == 1:
-            return Decoded(None, call.payload_bytes, call.json_serializer, path)
+            return Decoded(None, call.payload_bytes, call.json_serializer, recorded_in=path)
     given = f"{len(call.args)} positional and {len(call.kwargs)} named arguments"
     raise UnrecordableError(f"record_result takes one argument, data; the job gives {given}")
 
@@ -90,10 +98,10 @@ def decode_result(stored: bytes, max_bytes: int = sys.maxsize) -> Decoded:
 def decode_call(stored: bytes, max_bytes: int = sys.maxsize) -> Call:
     """A job's `data` as it is in Redis -> function name and arguments. Raises `UnrecordableError`."""
     payload = _unpack(stored, max_bytes)
-    parts = loads(payload)
+    parts, simple = _read(payload)
     match parts:
         case (str(function), None, [*args] | (*args,), dict(kwargs)):
-            return Call(function, tuple(args), kwargs, len(payload), payload[:1] in _JSON_BEGINS)
+            return Call(function, tuple(args), kwargs, len(payload), payload[:1] in _JSON_BEGINS, simple)
         case (str(function), _, _, _) | [str(function), _, _, _]:
             raise UnrecordableError(f"the job calls {_shown(function)} on an object, or with unusable arguments")
         case _:
@@ -102,12 +110,18 @@ def decode_call(stored: bytes, max_bytes: int = sys.maxsize) -> Call:
 
 def loads(payload: bytes) -> Any:
     """An RQ serializer's output as plain data, whichever of the two it was. Raises `UnrecordableError`."""
+    return _read(payload)[0]
+
+
+def _read(payload: bytes) -> tuple[Any, bool]:
+    """The data, and whether it is simple (see `Call`)."""
     try:
         with _bounded_memory(_MEMORY_BASE + min(_MEMORY_PER_BYTE * len(payload), _MEMORY_MOST)):
             if payload[:1] in _JSON_BEGINS:
                 text = payload.decode("utf-8", "surrogatepass")  # json.loads would guess at UTF-16 and import its codec
-                return json.loads(text, parse_int=_whole_number)
-            return _Unpickler(payload).load_data()
+                return json.loads(text, parse_int=_whole_number), False
+            data, has_classes = _Unpickler(payload).load_data()  # not kept: a bomb's must be gone when it has failed
+            return data, not has_classes and not _has_odd_number(payload)
     except UnrecordableError:
         raise
     except RecursionError:
@@ -157,6 +171,15 @@ def _whole_number(digits: str) -> int | str:
         return digits
 
 
+def _has_odd_number(pickled: bytes) -> bool:
+    """Whether a pickle may hold a number that isn't finite.
+
+    From protocol 2 on Python's pickler writes a float as ``G`` and its eight bytes. (It could be written as text too;
+    whoever does that with a NaN gets null.)
+    """
+    return pickled[:1] != pickle.PROTO or _NOT_FINITE.search(pickled) is not None
+
+
 class _Unpickler(pickle.Unpickler):
     """Builds only data. Whatever it hands to the pickle is made for this one payload or can't be changed."""
 
@@ -165,10 +188,10 @@ class _Unpickler(pickle.Unpickler):
         self._classes: dict[tuple[str, str], Any] = {}
         self._has_stand_ins = False
 
-    def load_data(self) -> Any:
-        """The payload as plain data."""
+    def load_data(self) -> tuple[Any, bool]:
+        """The payload as plain data, and whether it has named any class or function."""
         loaded = self.load()
-        return plain(loaded) if self._has_stand_ins else loaded
+        return plain(loaded) if self._has_stand_ins else loaded, bool(self._classes)
 
     def find_class(self, module: str, name: str, /) -> Any:
         """A value type's constructor, or a stand-in for any other class or function."""

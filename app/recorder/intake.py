@@ -25,6 +25,7 @@ from rq.queue import Queue
 from rq.registry import FailedJobRegistry
 from rq.suspension import WORKERS_SUSPENDED
 
+from app.recorder.line import Call, Line
 from app.store.timestamps import parse_timestamp
 
 LEASE_S = 5.0
@@ -67,7 +68,8 @@ end
 for _, id in ipairs(redis.call('LRANGE', KEYS[2], ARGV[4], ARGV[4] + ARGV[1] - 1)) do
     if not add(id) then return jobs end
 end
-for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1 - #jobs / 3)) do
+local room = ARGV[1] - #jobs / 3
+for _, id in ipairs(room > 0 and redis.call('LRANGE', KEYS[1], 0, room - 1) or {}) do
     if not add(id) then break end
     redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
 end
@@ -167,6 +169,7 @@ class Intake:
     def __init__(self, connection: Redis, queue: str, recorder: str, batch_size: int) -> None:
         prefix = _prefix(queue)
         self._connection = connection
+        self.line = Line(connection)
         self._recorder = recorder
         self._batch_size = batch_size
         self._queue_key = Queue.redis_queue_namespace_prefix + queue
@@ -180,21 +183,40 @@ class Intake:
         self._postpone = connection.register_script(_POSTPONE)
         self._renew = connection.register_script(_RENEW)
         self._take_back = connection.register_script(_TAKE_BACK)
+        self._ahead: Call | None = None
 
-    def take(self, wait_s: float | None, *, most: int | None = None, known: int = 0) -> list[TakenJob]:
+    def take(self, wait_s: float | None, *, most: int | None = None) -> list[TakenJob]:
         """The next batch of waiting jobs, at most so many: none if there are none, after up to `wait_s` seconds.
 
-        What is in this recorder's hand already comes again, but for the first so many that it is known to work on.
+        What is in this recorder's hand already comes again.
         """
-        jobs = self._take_waiting(most or self._batch_size, known)
+        jobs = self._take_waiting(most or self._batch_size)
         if jobs or wait_s is None:
             return jobs
         if not self._connection.blmove(self._queue_key, self.taken_key, cast(int, wait_s), "LEFT", "RIGHT"):
             return []
-        return self._take_waiting(most or self._batch_size, known)
+        return self._take_waiting(most or self._batch_size)
+
+    def begin_to_take(self, known: int) -> None:
+        """Have the next batch taken, while the first so many jobs in hand are being worked on."""
+        self._ahead = self.line.call(self._take, self._take_keys, self._take_args(self._batch_size, known))
+
+    def taken_ahead(self) -> list[TakenJob]:
+        """The batch that `begin_to_take` has had taken, if it was called. Some of it may be known all the same."""
+        if self._ahead is None:
+            return []
+        ahead, self._ahead = self._ahead, None
+        return _jobs(self.line.answer(ahead))
+
+    def forget_ahead(self) -> None:
+        """Don't wait for what `begin_to_take` has had taken, nor for any other answer on the line: it comes again."""
+        self._ahead = None
+        self.line.hang_up()
 
     def give_back(self, *, to_the_end: bool = False) -> int:
         """Put everything in hand back to the front of the queue, or to its end, in its old order."""
+        with suppress(SuspendedError):
+            self.taken_ahead()  # else it might be taken only after this
         ends = ("LEFT", "RIGHT") if to_the_end else ("RIGHT", "LEFT")
         return cast(int, self._give_back(keys=[self._queue_key, self.taken_key], args=ends))
 
@@ -255,20 +277,16 @@ class Intake:
             pipeline.delete(self._lease_prefix + self._recorder)
             pipeline.execute()
 
-    def _take_waiting(self, most: int, known: int) -> list[TakenJob]:
-        flat = cast(
-            list[Any],
-            self._take(
-                keys=[self._queue_key, self.taken_key, WORKERS_SUSPENDED, self.deaths_key],
-                args=[most, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix, known],
-            ),
-        )
-        if flat == [b"suspended"]:
-            raise SuspendedError
-        return [
-            TakenJob(job_id.decode("utf-8", "surrogateescape"), _hash(fields), deaths)
-            for job_id, fields, deaths in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-        ]
+    def _take_waiting(self, most: int) -> list[TakenJob]:
+        return _jobs(self._take(self._take_keys, self._take_args(most, 0)))
+
+    @property
+    def _take_keys(self) -> list[str]:
+        return [self._queue_key, self.taken_key, WORKERS_SUSPENDED, self.deaths_key]
+
+    @staticmethod
+    def _take_args(most: int, known: int) -> list[str | int]:
+        return [most, MAX_BATCH_BYTES, Job.redis_job_namespace_prefix, known]
 
 
 def look_at(connection: Redis, queue: str) -> QueueState:
@@ -300,6 +318,16 @@ def leases(connection: Redis, queue: str) -> dict[str, dict[str, Any]]:
 
 def _prefix(queue: str) -> str:
     return f"{RQ_KEY_PREFIX}:recorder:{queue}"
+
+
+def _jobs(flat: list[Any]) -> list[TakenJob]:
+    """What the script that takes has returned. Raises `SuspendedError`."""
+    if flat == [b"suspended"]:
+        raise SuspendedError
+    return [
+        TakenJob(job_id.decode("utf-8", "surrogateescape"), _hash(fields), deaths)
+        for job_id, fields, deaths in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    ]
 
 
 def _hash(flat: list[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -12,7 +12,7 @@ import threading
 import time
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plai
 from app.recorder.client import unavailable
 from app.recorder.decode import decode_result
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob, look_at
+from app.recorder.line import Call
 from app.recorder.metrics import Done, Metrics
 from app.recorder.report import Reporter
 from app.recorder.rqworker import RQWorker
@@ -73,6 +74,20 @@ class _Batch:
     durable_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
+@dataclass(slots=True)
+class _Owed:
+    """A batch that is on disk, on its way to be acknowledged."""
+
+    batch: _Batch
+    outcomes: list[Outcome]
+    plain: list[tuple[TakenJob, Outcome]] = field(default_factory=list)
+    """Those that are finished together."""
+    others: list[tuple[TakenJob, Outcome]] = field(default_factory=list)
+    """Those that RQ finishes, one by one."""
+    call: Call | None = None
+    """What finishes the plain ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a recorder works."""
@@ -113,9 +128,9 @@ class RecorderWorker(RQWorker):
         """How many jobs more to take one at a time, since the disk refused something. If it is only one job's folder,
         the others go on, and that job goes to the end of the queue."""
         self._ahead: list[TakenJob] = []
-        """Jobs taken while those before them were being written."""
-        self._owed: tuple[_Batch, list[Outcome]] | None = None
-        """A batch that is on disk, and is acknowledged while the next one is being written."""
+        """Jobs taken while those before them were being worked on."""
+        self._owed: _Owed | None = None
+        """A batch that is on disk, and is acknowledged while the next one is being worked on."""
         self._absent: deque[str] = deque()
         """Recorders whose lease has run out: they died, or are frozen."""
 
@@ -170,6 +185,7 @@ class RecorderWorker(RQWorker):
                 if burst:
                     raise unavailable(error) from error
                 self._ahead, self._owed = [], None  # all that is in our hand comes again
+                self._intake.forget_ahead()
                 self._trouble.wait_for_redis(error, hint="jobs stay in Redis; trying again")
                 self._back_off(failures)
                 failures += 1
@@ -204,14 +220,14 @@ class RecorderWorker(RQWorker):
 
     def _record(self, jobs: list[TakenJob]) -> None:
         self._state = WorkerStatus.BUSY
+        if len(jobs) == self._options.batch_size and not self._alone:
+            self._intake.begin_to_take(known=len(jobs))  # more of them, while we are busy with these
         waiting = iter(jobs)
         while batch := self._stage_some(waiting):
             try:
                 self._writer.begin()
                 self._pay()
-                whole = len(jobs) == len(batch.jobs) + len(batch.gone) + len(batch.known)
-                if whole and len(jobs) == self._options.batch_size and not self._alone:
-                    self._look_ahead()
+                self._ahead += self._taken_ahead(jobs)
             except BaseException:
                 self._writer.abandon(batch.pending)
                 raise
@@ -219,13 +235,13 @@ class RecorderWorker(RQWorker):
             self._writer.check()
         self._state = WorkerStatus.IDLE
 
-    def _look_ahead(self) -> None:
-        """While a full batch is being written, take the next one."""
+    def _taken_ahead(self, jobs: list[TakenJob]) -> list[TakenJob]:
         try:
-            self._writer.check()
-            self._ahead = self._intake.take(None, known=self._options.batch_size)
-        except (StorageError, SuspendedError):
-            return  # the loop meets it too, when this batch is done
+            ahead = self._intake.taken_ahead()
+        except SuspendedError:
+            return []  # the loop meets it too, when these are done
+        known = {job.id for job in jobs}
+        return [job for job in ahead if job.id not in known]
 
     def _stage_some(self, jobs: Iterator[TakenJob]) -> _Batch | None:
         """Begin to write as many of these as may be in memory together; None when there are no more."""
@@ -260,16 +276,17 @@ class RecorderWorker(RQWorker):
             batch.jobs.append(job)
             batch.json_serializer.append(json_serializer)
             outcomes.append(outcome)
-        self._owed = batch, outcomes
+        self._owed = self._acknowledge(batch, outcomes)
         if not self._ahead:
             self._pay()
 
     def _pay(self) -> None:
-        """Acknowledge the batch that is on disk, if there is one."""
+        """See to it that the batch that is on disk is acknowledged, if there is one."""
         if self._owed is None:
             return
-        (batch, outcomes), self._owed = self._owed, None
-        refusal = self._acknowledge(batch, outcomes)
+        owed, self._owed = self._owed, None
+        batch, outcomes = owed.batch, owed.outcomes
+        refusal = self._see_acknowledged(owed)
         self._reporter.report(Done(batch.jobs, batch.pending, outcomes, batch.started_at, batch.durable_at))
         if refusal is not None:
             raise refusal
@@ -286,7 +303,12 @@ class RecorderWorker(RQWorker):
                 decoded = decode_result(job.data, self._options.max_payload_bytes)
                 if decoded.recorded_in is not None:
                     return self._writer.find(decoded.recorded_in), decoded.json_serializer
-                built = self._writer.build(decoded.data, enqueued_at=enqueued_at, payload_bytes=decoded.payload_bytes)
+                built = self._writer.build(
+                    decoded.data,
+                    enqueued_at=enqueued_at,
+                    payload_bytes=decoded.payload_bytes,
+                    simple=decoded.simple,
+                )
             return self._writer.stage_built(built), decoded.json_serializer
         except UnrecordableError as error:
             reason = error.message
@@ -299,13 +321,9 @@ class RecorderWorker(RQWorker):
         }
         return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at), False
 
-    def _acknowledge(self, batch: _Batch, outcomes: Sequence[Outcome]) -> ResponseError | None:
-        """Finish each job in Redis. One that Redis refuses to finish at present goes to the end of the queue.
-
-        Returns the refusal when it held for the whole batch.
-        """
-        plain: list[tuple[TakenJob, Outcome]] = []
-        others: list[tuple[TakenJob, Outcome]] = []
+    def _acknowledge(self, batch: _Batch, outcomes: list[Outcome]) -> _Owed:
+        """Begin to finish each job in Redis."""
+        owed = _Owed(batch, outcomes)
         finished: list[Finished] = []
         for job, outcome, json_serializer in zip(batch.jobs, outcomes, batch.json_serializer, strict=True):
             if outcome.kind is Kind.POSTPONED:
@@ -314,16 +332,27 @@ class RecorderWorker(RQWorker):
             was_finished = job.text("status") == JobStatus.FINISHED  # by RQ's own path, which was cut off afterwards
             by_rq = outcome.kind is Kind.QUARANTINED or was_finished or not is_plain(job)
             if by_rq:
-                others.append((job, outcome))
+                owed.others.append((job, outcome))
             else:
-                plain.append((job, outcome))
+                owed.plain.append((job, outcome))
                 finished.append(Finished(job, _return_value(outcome), json_serializer))
-        acknowledged = self._bookkeeper.finish(
-            finished, batch.started_at, datetime.now(UTC), self._options.default_result_ttl_s
-        )
-        others += [pair for pair, result in zip(plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ]
+        if finished:
+            owed.call = self._bookkeeper.begin_to_finish(
+                finished, batch.started_at, datetime.now(UTC), self._options.default_result_ttl_s
+            )
+        return owed
+
+    def _see_acknowledged(self, owed: _Owed) -> ResponseError | None:
+        """End what `_acknowledge` began. A job that Redis refuses to finish at present goes to the end of the queue.
+
+        Returns the refusal when it held for the whole batch.
+        """
+        acknowledged = self._bookkeeper.finished(owed.call) if owed.call else []
+        needs_rq = [
+            pair for pair, result in zip(owed.plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ
+        ]
         refusals = []
-        for job, outcome in others:
+        for job, outcome in owed.others + needs_rq:
             if self._intake.holds(job):  # else another recorder has taken it over
                 try:
                     self._finish_with_rq(job, outcome)
@@ -331,13 +360,13 @@ class RecorderWorker(RQWorker):
                 except ResponseError as error:
                     self._intake.postpone(job)
                     refusals.append(error)
-        for job in batch.gone:
+        for job in owed.batch.gone:
             log.warning("job is gone", job_id=job.id, hint="it was deleted or it expired before it could be recorded")
             self._intake.drop(job)
-        for (job, outcome), result in zip(plain, acknowledged, strict=True):
+        for (job, outcome), result in zip(owed.plain, acknowledged, strict=True):
             if result is Acknowledged.GONE:
                 log.warning("job is gone", job_id=job.id, hint="it was deleted meanwhile", path=outcome.path)
-        return refusals[0] if refusals and len(refusals) == len(batch.jobs) else None
+        return refusals[0] if refusals and len(refusals) == len(owed.batch.jobs) else None
 
     def _finish_with_rq(self, job: TakenJob, outcome: Outcome) -> None:
         status, failure = JobStatus.FINISHED, None

@@ -131,13 +131,16 @@ class RecordWriter:
         """Prepare to write a result; see `record.build`, whose `UnrecordableError` it passes on."""
         return self.stage_built(self.build(data, enqueued_at=enqueued_at, payload_bytes=payload_bytes))
 
-    def build(self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0) -> Record:
+    def build(
+        self, data: Any, *, enqueued_at: datetime | None = None, payload_bytes: int = 0, simple: bool = False
+    ) -> Record:
         """The record of a result, within this writer's limits. Touches no disk."""
         return record.build(
             data,
             enqueued_at=enqueued_at,
             now=datetime.now(UTC),
             payload_bytes=payload_bytes,
+            simple=simple,
             max_bytes=self._max_bytes,
         )
 

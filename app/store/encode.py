@@ -44,14 +44,17 @@ _FAST = _LEAN | {UUID}
 _BITS_AS_HEX = 10_000  # well below the 4,300 digits that Python turns into text
 
 
-def encode(content: dict[str, Any], *, payload_bytes: int = 0, max_bytes: int = sys.maxsize) -> bytes:
+def encode(
+    content: dict[str, Any], *, payload_bytes: int = 0, simple: bool = False, max_bytes: int = sys.maxsize
+) -> bytes:
     """A record's content as indented JSON in UTF-8, ending in a newline.
 
     `payload_bytes` is the size of the payload that the content was decoded from: an upper bound for its longest
-    text. Raises `UnrecordableError` for what is nested too deep, contains itself, has no data, or would be larger
-    than `max_bytes` once its shared parts are written out.
+    text. `simple` says that it is known to hold only what orjson writes as it is, or refuses. Raises
+    `UnrecordableError` for what is nested too deep, contains itself, has no data, or would be larger than `max_bytes`
+    once its shared parts are written out.
     """
-    if _survey(content, payload_bytes, max_bytes):
+    if _survey(content, payload_bytes, max_bytes, simple=simple):
         try:
             return orjson.dumps(content, option=_OPTIONS)
         except orjson.JSONEncodeError:  # an integer over 64 bits, a lone surrogate, a key that isn't text
@@ -94,13 +97,13 @@ def load_exactly(data: bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
-def _survey(root: object, payload_bytes: int, max_bytes: int) -> bool:
+def _survey(root: object, payload_bytes: int, max_bytes: int, *, simple: bool) -> bool:
     """Whether orjson may write `root`: all of it plain and finite. Raises when it is too deep or too large.
 
     A few hundred bytes of pickle can share one list a thousand times over on each of ten levels, so the values are
     counted as often as they would be written, a level at a time, before any of them is.
     """
-    if _is_lean(root, payload_bytes, max_bytes):
+    if _is_lean(root, payload_bytes, max_bytes, simple=simple):
         return True
     kinds: set[type] = set()
     level: list[Any] = [root]
@@ -125,8 +128,8 @@ def _survey(root: object, payload_bytes: int, max_bytes: int) -> bool:
     raise UnrecordableError(f"nested deeper than {MAX_DEPTH} levels, or contains itself")
 
 
-def _is_lean(root: object, payload_bytes: int, max_bytes: int) -> bool:
-    """Whether orjson may write `root`, seen at half the price of a survey: no limit is anywhere near. Else False.
+def _is_lean(root: object, payload_bytes: int, max_bytes: int, *, simple: bool) -> bool:
+    """Whether orjson may write `root`, seen at a fraction of a survey's price: no limit is anywhere near. Else False.
 
     A level has at most as many values for each above it as the payload has bytes. Only of kinds whose referents are
     what they contain does it go on to the next level.
@@ -141,11 +144,15 @@ def _is_lean(root: object, payload_bytes: int, max_bytes: int) -> bool:
         level = gc.get_referents(*level)
         if not level:
             return True
-        kinds = set(map(type, level))
         bound += len(level) * (_line_bytes(depth) + payload_bytes)
-        if not kinds <= _LEAN or bound > max_bytes or (not kinds.isdisjoint(_ODD) and _has_odd(level, kinds)):
+        if bound > max_bytes or not (simple or _all_lean(level)):
             return False
     return False
+
+
+def _all_lean(level: list[Any]) -> bool:
+    kinds = set(map(type, level))
+    return kinds <= _LEAN and (kinds.isdisjoint(_ODD) or not _has_odd(level, kinds))
 
 
 def _has_odd(level: list[Any], kinds: set[type]) -> bool:

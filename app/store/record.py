@@ -44,12 +44,14 @@ def build(
     enqueued_at: datetime | None,
     now: datetime,
     payload_bytes: int = 0,
+    simple: bool = False,
     max_bytes: int = sys.maxsize,
 ) -> Record:
     """A record of what a producer sent: all of it, and the spec's fields where they were missing.
 
-    `data` is the result as a dict; `enqueued_at` is when RQ took the job, if it came through a queue. Raises
-    `UnrecordableError` when `data` isn't a dict, has no usable job_id, or isn't data (see `encode.encode`).
+    `data` is the result as a dict; `enqueued_at` is when RQ took the job, if it came through a queue; for
+    `payload_bytes`, `simple` and `max_bytes` see `encode.encode`. Raises `UnrecordableError` when `data` isn't a dict,
+    has no usable job_id, or isn't data.
     """
     job_id = _job_id(data)
     completed_at = enqueued_at if enqueued_at is not None and plausible(enqueued_at, now) else now
@@ -63,7 +65,7 @@ def build(
     return Record(
         place=Place(moment.date().isoformat(), scraper_id, job_id),
         timestamp=format_timestamp(moment),
-        content=encode.encode(ordered, payload_bytes=payload_bytes, max_bytes=max_bytes),
+        content=encode.encode(ordered, payload_bytes=payload_bytes, simple=simple, max_bytes=max_bytes),
         filled=frozenset(field for field in FILLED if field not in data),
         warnings=tuple(warnings),
     )
@@ -140,7 +142,7 @@ def _job_field(data: dict[str, Any], name: str) -> Any:
 def _scraper_id(data: dict[str, Any], warnings: list[str]) -> str | None:
     metadata = _job_field(data, "metadata")
     scraper_id = metadata.get("scraper_id") if isinstance(metadata, dict) else None
-    name = encode.scalar(scraper_id)
+    name = scraper_id if type(scraper_id) is str else encode.scalar(scraper_id)
     if isinstance(name, str) and name:
         return name
     if scraper_id is not None:

@@ -124,8 +124,9 @@ BATCH = {
     "between the journal and latest": Point("after", os, "write", _to(".journal")),
     "when latest's link is made": Point("after", os, "symlink"),
     "when latest is swapped": Point("after", os, "replace", _becoming("/latest")),
-    "between the files and acknowledging": Point("before", Bookkeeper, "finish"),
-    "after acknowledging": Point("after", Bookkeeper, "finish"),
+    "between the files and acknowledging": Point("before", Bookkeeper, "begin_to_finish"),
+    "between acknowledging and its answer": Point("before", Bookkeeper, "finished"),
+    "after acknowledging": Point("after", Bookkeeper, "finished"),
     "before RQ's own path": Point("before", RQWorker, "finish_with_rq"),
     "in RQ's own path of a failed job": Point("after", SimpleWorker, "prepare_execution"),
     "in RQ's own path of a finished job": Point("after", SimpleWorker, "prepare_execution", number=2),
@@ -165,6 +166,7 @@ FREEZING_IN_FULL = (
     "between write and fsync",
     "between the folders' fsync and the journal",
     "between the journal and latest",
+    "between acknowledging and its answer",
     "after acknowledging",
 )
 

@@ -568,6 +568,45 @@ def test_a_bomb_neither_crashes_the_recorder_nor_takes_its_memory_or_time(name: 
     assert process.stdout
 
 
+PICKLED = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.binary().map(bytearray)
+    | st.sampled_from(
+        [0.5, math.nan, -math.inf, datetime(2025, 2, 17), UUID(int=7), Decimal("0.1"), {1}, frozenset("a")]
+    ),
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers() | st.floats(), inner)
+    ),
+)
+
+
+@given(PICKLED, st.sampled_from(PROTOCOLS))
+def test_what_is_taken_for_simple_is_written_like_all_else(value: Any, protocol: int) -> None:
+    found = decode_result(pickle.dumps((RECORD_FUNCTION, None, (value,), {}), protocol))
+    quick, careful = (
+        encode.encode({"value": found.data}, payload_bytes=found.payload_bytes, simple=simple)
+        for simple in (found.simple, False)
+    )
+    assert quick == careful
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_plain_values_are_taken_for_simple_and_nothing_else(protocol: int) -> None:
+    plain = {"text": "ü" * 300, "numbers": [1, -1, 2**70, 0.5, -1e300], "none": [None, True], "bytes": b"\xff"}
+    others = (math.nan, math.inf, -math.inf, datetime(2025, 2, 17), UUID(int=7), Decimal("0.1"), OrderedDict(a=1))
+
+    def simple(value: Any) -> bool:
+        return decode_result(pickle.dumps((RECORD_FUNCTION, None, (value,), {}), protocol)).simple
+
+    assert simple({**plain, "bytes": None} if protocol < 3 else plain) is (protocol > 1)
+    assert [simple([plain, other]) for other in others] == [False] * len(others)
+
+
 def test_only_so_many_classes_are_made_for_a_payload() -> None:
     for count, accepted in [(1000, True), (1001, False)]:
         payload = frame(b"]" + b"".join(named("m", f"c{n}") + b"0" for n in range(count)))

@@ -429,6 +429,26 @@ def test_a_job_that_ends_its_recorders_is_put_away_unread_and_the_others_are_rec
     assert not connection.keys("rq:recorder:recorder:deaths")
 
 
+def test_no_more_is_taken_than_a_batch_also_when_what_is_in_hand_is_one(connection: Redis) -> None:
+    ids = [enqueue_result(result(f"j{number}"), connection=connection).id for number in range(7)]
+    intake = Intake(connection, "recorder", "forgetful", 3)
+    for _ in range(2):  # as if the first answer had been lost
+        assert [job.id for job in intake.take(None)] == ids[:3]
+    intake.begin_to_take(known=3)
+    assert [job.id for job in intake.taken_ahead()] == ids[3:6]
+    assert intake.give_back() == 6
+    assert connection.lrange("rq:queue:recorder", 0, -1) == [job_id.encode() for job_id in ids]
+
+
+def test_what_was_asked_for_ahead_is_given_back_too(connection: Redis) -> None:
+    ids = [enqueue_result(result(f"j{number}"), connection=connection).id for number in range(5)]
+    intake = Intake(connection, "recorder", "hasty", 2)
+    assert len(intake.take(None)) == 2
+    intake.begin_to_take(known=2)
+    intake.leave()
+    assert connection.lrange("rq:queue:recorder", 0, -1) == [job_id.encode() for job_id in ids]
+
+
 def test_a_payload_that_keeps_the_interpreter_busy_for_ever_ends_the_recorder(
     redis_url: str, connection: Redis, tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ class Callback:
     def __call__(self) -> None: ...
 
 
-def written(value: Any, **limits: int) -> Any:
+def written(value: Any, **limits: Any) -> Any:
     """What a reader of the file finds where `value` was recorded."""
     data = encode.encode({"value": value}, **limits)
     assert data.endswith(b"}\n")
