@@ -118,11 +118,16 @@ class Fleet:
         return self._known(process, log)
 
     def fork(
-        self, point: str | None = None, how: signal.Signals = signal.SIGKILL, *, output: Path | None = None
+        self,
+        point: str | None = None,
+        how: signal.Signals = signal.SIGKILL,
+        *,
+        output: Path | None = None,
+        batch_size: int = 100,
     ) -> Recorder:
         """The same, forked from a process that has loaded everything; with a point, it stops itself there."""
         log = self._new_log()
-        environ = {**os.environ, **self._environment(output or self.output)}
+        environ = {**os.environ, **self._environment(output or self.output), "RECORDER_BATCH_SIZE": str(batch_size)}
         process = start_forked(partial(_recorder, point, how), (), environ, stderr=log)
         return self._known(process, log)
 

@@ -139,6 +139,16 @@ BATCH = {
 }
 """On the way of a batch, in its order."""
 
+OVERLAP = {
+    "when the next batch is asked for": Point("after", Intake, "begin_to_take"),
+    "when one is read, one on its way to be acknowledged, and one taken": Point(
+        "before", RecordWriter, "begin", number=2
+    ),
+    "when the next batch is here": Point("after", Intake, "taken_ahead", number=2),
+    "when one is on disk and the next is here": Point("after", RecordWriter, "commit", number=2),
+}
+"""Where several full batches are in hand."""
+
 RECOVERY = {
     "before it sweeps": Point("before", os, "unlink", _named(".tmp")),
     "when it has swept one file": Point("after", os, "unlink", _named(".tmp")),
@@ -176,4 +186,4 @@ MOVING_LATEST = "when latest's link is made"
 
 RQS_OWN_PATH = "before RQ's own path"
 
-POINTS = BATCH | RECOVERY
+POINTS = BATCH | OVERLAP | RECOVERY

@@ -12,7 +12,7 @@ from rq import Callback
 
 from tests.faults.fleet import Fleet, Recorder, fleet_of
 from tests.faults.load import Load, completed, result
-from tests.faults.points import BATCH, RECOVERY
+from tests.faults.points import BATCH, OVERLAP, RECOVERY
 from tests.recording import eventually
 
 _KILLS, _KILLS_IN_FULL = 10, 100
@@ -106,6 +106,18 @@ def test_a_recorder_killed_at_any_point_of_a_batch_leaves_nothing_that_the_next_
     fleet.fork(point).await_end(-9)
     load.assert_readable()
     load.wait_until_held(fleet.fork().started_at, live=fleet.pids)
+
+
+@pytest.mark.parametrize("point", OVERLAP)
+def test_a_recorder_killed_with_several_batches_in_hand_leaves_nothing_that_the_next_does_not_put_right(
+    fleet: Fleet, point: str
+) -> None:
+    load = Load(fleet.connection, fleet.output)
+    for number in range(60):
+        load.enqueue(result(f"job-{number}", day=number % 2))
+    fleet.fork(point, batch_size=10).await_end(-9)
+    load.assert_readable()
+    load.wait_until_held(fleet.fork(batch_size=10).started_at, live=fleet.pids)
 
 
 @pytest.mark.parametrize("point", RECOVERY)
