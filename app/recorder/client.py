@@ -26,6 +26,9 @@ _CHUNK, _CHUNK_BYTES = 100, 8 * 1024 * 1024
 _SOCKET_TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
 _HEALTH_CHECK_INTERVAL_S = 15
+_READ_SIZE = 1024 * 1024
+"""Most bytes read at once: a batch comes as a megabyte or so, and redis-py's own 64 KiB take many reads of it."""
+
 _MOST_SECONDS = 10**11
 """Since 1970; later than that no calendar goes."""
 
@@ -42,6 +45,7 @@ def connect(url: str, *, retries: int = 3) -> Redis:
             socket_timeout=_SOCKET_TIMEOUT_S,
             socket_connect_timeout=_CONNECT_TIMEOUT_S,
             health_check_interval=_HEALTH_CHECK_INTERVAL_S,
+            socket_read_size=_READ_SIZE,
             retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries),
         )
     except ValueError as error:

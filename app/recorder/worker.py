@@ -14,23 +14,21 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from rq.defaults import DEFAULT_RESULT_TTL
-from rq.job import JobStatus
 from rq.worker.base import WorkerStatus
 
-from app.recorder.bookkeeping import Acknowledged, Bookkeeper, Finished, is_plain
+from app.recorder.acknowledge import Acknowledger, Batch, Owed
+from app.recorder.bookkeeping import Bookkeeper
 from app.recorder.client import unavailable
 from app.recorder.decode import decode_result
 from app.recorder.intake import RENEW_INTERVAL_S, Intake, SuspendedError, TakenJob, look_at
-from app.recorder.line import Call
 from app.recorder.metrics import Done, Metrics
 from app.recorder.report import Reporter
 from app.recorder.rqworker import RQWorker
@@ -56,36 +54,6 @@ Time in which we are frozen, or wait for a disk, doesn't count."""
 
 _MAX_STAGED_BYTES = 64 * 1024 * 1024
 """Unpacked results held in memory at once; what is taken together may unpack to far more."""
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Jobs on their way through together."""
-
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    jobs: list[TakenJob] = field(default_factory=list)
-    pending: list[Pending] = field(default_factory=list)
-    json_serializer: list[bool] = field(default_factory=list)
-    """Which of them were packed by RQ's JSON serializer."""
-    gone: list[TakenJob] = field(default_factory=list)
-    known: list[tuple[TakenJob, bool, Outcome]] = field(default_factory=list)
-    """Jobs that come with a receipt, for they were recorded before; and what `json_serializer` says of the others."""
-    staged_bytes: int = 0
-    durable_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-
-@dataclass(slots=True)
-class _Owed:
-    """A batch that is on disk, on its way to be acknowledged."""
-
-    batch: _Batch
-    outcomes: list[Outcome]
-    plain: list[tuple[TakenJob, Outcome]] = field(default_factory=list)
-    """Those that are finished together."""
-    others: list[tuple[TakenJob, Outcome]] = field(default_factory=list)
-    """Those that RQ finishes, one by one."""
-    call: Call | None = None
-    """What finishes the plain ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +85,8 @@ class RecorderWorker(RQWorker):
         self._options = options
         self._writer = writer
         self._intake = Intake(connection, options.queue, self.name, options.batch_size)
-        self._bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
+        bookkeeper = Bookkeeper(connection, options.queue, self.name, self.key, self._intake)
+        self._acknowledger = Acknowledger(self, self._intake, bookkeeper, options.default_result_ttl_s)
         self._stop = stop or threading.Event()
         self._recover_at = 0.0
         self._vitals = vitals or Vitals()
@@ -129,7 +98,7 @@ class RecorderWorker(RQWorker):
         the others go on, and that job goes to the end of the queue."""
         self._ahead: list[TakenJob] = []
         """Jobs taken while those before them were being worked on."""
-        self._owed: _Owed | None = None
+        self._owed: Owed | None = None
         """A batch that is on disk, and is acknowledged while the next one is being worked on."""
         self._absent: deque[str] = deque()
         """Recorders whose lease has run out: they died, or are frozen."""
@@ -243,9 +212,9 @@ class RecorderWorker(RQWorker):
         known = {job.id for job in jobs}
         return [job for job in ahead if job.id not in known]
 
-    def _stage_some(self, jobs: Iterator[TakenJob]) -> _Batch | None:
+    def _stage_some(self, jobs: Iterator[TakenJob]) -> Batch | None:
         """Begin to write as many of these as may be in memory together; None when there are no more."""
-        batch = _Batch()
+        batch = Batch()
         for job in jobs:
             if not job.fields:
                 batch.gone.append(job)
@@ -267,7 +236,7 @@ class RecorderWorker(RQWorker):
                 break
         return batch if batch.jobs or batch.gone or batch.known else None
 
-    def _complete(self, batch: _Batch) -> None:
+    def _complete(self, batch: Batch) -> None:
         """Make a batch durable, and only then acknowledge it."""
         self._vitals.step_began_at = time.monotonic()
         outcomes = self._writer.commit(batch.pending)
@@ -276,7 +245,7 @@ class RecorderWorker(RQWorker):
             batch.jobs.append(job)
             batch.json_serializer.append(json_serializer)
             outcomes.append(outcome)
-        self._owed = self._acknowledge(batch, outcomes)
+        self._owed = self._acknowledger.begin(batch, outcomes)
         if not self._ahead:
             self._pay()
 
@@ -286,7 +255,7 @@ class RecorderWorker(RQWorker):
             return
         owed, self._owed = self._owed, None
         batch, outcomes = owed.batch, owed.outcomes
-        refusal = self._see_acknowledged(owed)
+        refusal = self._acknowledger.end(owed)
         self._reporter.report(Done(batch.jobs, batch.pending, outcomes, batch.started_at, batch.durable_at))
         if refusal is not None:
             raise refusal
@@ -320,67 +289,6 @@ class RecorderWorker(RQWorker):
             "job": {name.decode("latin-1"): _readable(value) for name, value in job.fields.items() if name != b"data"}
         }
         return self._writer.stage_quarantine(job.id, reason, job.data, fields, enqueued_at=enqueued_at), False
-
-    def _acknowledge(self, batch: _Batch, outcomes: list[Outcome]) -> _Owed:
-        """Begin to finish each job in Redis."""
-        owed = _Owed(batch, outcomes)
-        finished: list[Finished] = []
-        for job, outcome, json_serializer in zip(batch.jobs, outcomes, batch.json_serializer, strict=True):
-            if outcome.kind is Kind.POSTPONED:
-                self._intake.postpone(job)
-                continue
-            was_finished = job.text("status") == JobStatus.FINISHED  # by RQ's own path, which was cut off afterwards
-            by_rq = outcome.kind is Kind.QUARANTINED or was_finished or not is_plain(job)
-            if by_rq:
-                owed.others.append((job, outcome))
-            else:
-                owed.plain.append((job, outcome))
-                finished.append(Finished(job, _return_value(outcome), json_serializer))
-        if finished:
-            owed.call = self._bookkeeper.begin_to_finish(
-                finished, batch.started_at, datetime.now(UTC), self._options.default_result_ttl_s
-            )
-        return owed
-
-    def _see_acknowledged(self, owed: _Owed) -> ResponseError | None:
-        """End what `_acknowledge` began. A job that Redis refuses to finish at present goes to the end of the queue.
-
-        Returns the refusal when it held for the whole batch.
-        """
-        acknowledged = self._bookkeeper.finished(owed.call) if owed.call else []
-        needs_rq = [
-            pair for pair, result in zip(owed.plain, acknowledged, strict=True) if result is Acknowledged.NEEDS_RQ
-        ]
-        refusals = []
-        for job, outcome in owed.others + needs_rq:
-            if self._intake.holds(job):  # else another recorder has taken it over
-                try:
-                    self._finish_with_rq(job, outcome)
-                    self._intake.drop(job)
-                except ResponseError as error:
-                    self._intake.postpone(job)
-                    refusals.append(error)
-        for job in owed.batch.gone:
-            log.warning("job is gone", job_id=job.id, hint="it was deleted or it expired before it could be recorded")
-            self._intake.drop(job)
-        for (job, outcome), result in zip(owed.plain, acknowledged, strict=True):
-            if result is Acknowledged.GONE:
-                log.warning("job is gone", job_id=job.id, hint="it was deleted meanwhile", path=outcome.path)
-        return refusals[0] if refusals and len(refusals) == len(owed.batch.jobs) else None
-
-    def _finish_with_rq(self, job: TakenJob, outcome: Outcome) -> None:
-        status, failure = JobStatus.FINISHED, None
-        if outcome.kind is Kind.QUARANTINED:
-            status = JobStatus.FAILED
-            # `failed` finds the file by the end of this text.
-            failure = f"UnrecordableError: {outcome.reason}; the payload is kept in {outcome.path}"
-            failure = failure.encode("utf-8", "backslashreplace").decode()
-        # Else that was done (it may be to be repeated), and only our letting go of it was cut off.
-        if job.text("status") not in (status, JobStatus.SCHEDULED):
-            with self._intake.reading(job):  # a callback can end this process as a payload can
-                self.finish_with_rq(job, _return_value(outcome), failure, partial(self._intake.holds, job))
-        else:
-            self.enqueue_ready_dependents()
 
     def _announce(self, *, wait: bool) -> None:
         """Be known in Redis, as a worker and as a holder of jobs; wait for Redis if need be and allowed."""
@@ -474,10 +382,6 @@ def _watchdog() -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def _return_value(outcome: Outcome) -> dict[str, Any]:
-    return {"status": "completed", "error": None, "output_file": outcome.path}
 
 
 def _readable(value: bytes) -> Any:

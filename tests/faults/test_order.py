@@ -154,7 +154,8 @@ MUTATIONS = {
     "jobs are acknowledged before they are committed": (
         """
         def complete(self, batch):
-            self._acknowledge(batch, [pending.outcome for pending in batch.pending])
+            outcomes = [pending.outcome for pending in batch.pending]
+            self._acknowledger.end(self._acknowledger.begin(batch, outcomes))
             self._writer.commit(batch.pending)
         worker.RecorderWorker._complete = complete
         """,
