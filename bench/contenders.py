@@ -58,8 +58,8 @@ def _recorder(
     return Contender(name, Family.RECORDER, title, arguments, "ready", packing, workers, has_registry=True)
 
 
-def _floor(level: str, title: str) -> Contender:
-    return Contender(f"floor-{level}", Family.FLOOR, title, ("-m", "bench.floors", level), "ready", RECORDER)
+def _floor(name: str, title: str, *arguments: str) -> Contender:
+    return Contender(f"floor-{name}", Family.FLOOR, title, ("-m", "bench.floors", *arguments), "ready", RECORDER)
 
 
 def _rq(name: str, family: Family, title: str, packing: Packing, pace: Pace, *options: str) -> Contender:
@@ -82,10 +82,13 @@ CONTENDERS = (
     _recorder("recorder-json", "one process, RQ's JSON serializer", packing=RECORDER_JSON),
     *(
         _floor(
-            level, ("" if level == "fetch" else "+ ") + {"sync": "fsync", "write": "write, rename"}.get(level, level)
+            level,
+            ("" if level == "fetch" else "+ ") + {"sync": "fsync", "write": "write, rename"}.get(level, level),
+            level,
         )
         for level in LEVELS
     ),
+    _floor("zlib", "all of it, with zlib instead of ISA-L", "sync", "zlib"),
     _rq("stock", Family.TEXTBOOK, "stock RQ worker (forks)", TEXTBOOK, Pace.STOCK),
     _rq("simple", Family.TEXTBOOK, "RQ SimpleWorker", TEXTBOOK, Pace.SLOW, *_SIMPLE),
     _rq("simple-bare", Family.QUEUE, "RQ SimpleWorker", BARE, Pace.SLOW, *_SIMPLE),

@@ -1,7 +1,8 @@
-"""`python -m bench.floors LEVEL`: the least that recording can take, step by step, one batch after another.
+"""`python -m bench.floors LEVEL [zlib]`: the least that recording can take, step by step, one batch after another.
 
 It takes the same jobs from the same Redis in batches of the same size, and writes the same bytes, but does no
-bookkeeping: no job is marked finished, there is no summary, and a crash loses what is in hand.
+bookkeeping: no job is marked finished, there is no summary, and a crash loses what is in hand. It unpacks with ISA-L as
+the recorder does, or with zlib.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -36,7 +38,10 @@ return jobs
 """
 
 
-def run(level: str, connection: Redis, folder: str) -> None:
+Unpack = Callable[[bytes], bytes]
+
+
+def run(level: str, unpack: Unpack, connection: Redis, folder: str) -> None:
     """Work off the queue, and wait for more, until killed."""
     take = connection.register_script(_TAKE)
     steps = LEVELS.index(level)
@@ -48,15 +53,17 @@ def run(level: str, connection: Redis, folder: str) -> None:
             if not taken:
                 connection.blmove(QUEUE_KEY, QUEUE_KEY, 0, "LEFT", "LEFT")  # changes nothing, once there is a job
                 continue
-            _handle(taken, steps, folder, lambda handles: list(threads.map(os.fsync, handles)))
+            _handle(taken, steps, unpack, folder, lambda handles: list(threads.map(os.fsync, handles)))
             tick(len(taken))
 
 
-def _handle(taken: list[list[bytes]], steps: int, folder: str, sync_all: Callable[[list[int]], object]) -> None:
+def _handle(
+    taken: list[list[bytes]], steps: int, unpack: Unpack, folder: str, sync_all: Callable[[list[int]], object]
+) -> None:
     payloads = [fields[fields.index(b"data") + 1] for fields in taken]
     if steps < 1:
         return
-    results = [_decode(payload) for payload in payloads]
+    results = [_decode(unpack(payload)) for payload in payloads]
     if steps < 2:
         return
     contents = [orjson.dumps(result, option=orjson.OPT_INDENT_2) for result in results]
@@ -74,7 +81,7 @@ def _handle(taken: list[list[bytes]], steps: int, folder: str, sync_all: Callabl
 
 
 def _decode(payload: bytes) -> dict[str, Any]:
-    _, _, (result,), _ = pickle.loads(isal_zlib.decompress(payload))  # noqa: S301  we made it ourselves
+    _, _, (result,), _ = pickle.loads(payload)  # noqa: S301  we made it ourselves
     return cast(dict[str, Any], result)
 
 
@@ -92,4 +99,9 @@ def _sync_folder(folder: str) -> None:
 
 if __name__ == "__main__":
     with Redis.from_url(os.environ["REDIS_URL"]) as redis:
-        run(sys.argv[1], redis, os.environ["OUTPUT_DIR"])
+        run(
+            sys.argv[1],
+            zlib.decompress if "zlib" in sys.argv else isal_zlib.decompress,
+            redis,
+            os.environ["OUTPUT_DIR"],
+        )

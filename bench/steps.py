@@ -53,7 +53,12 @@ def steps(
             "record",
             _cost(
                 lambda one: record.build(
-                    one.data, enqueued_at=now, now=now, payload_bytes=one.payload_bytes, max_bytes=_MAX_BYTES
+                    one.data,
+                    enqueued_at=now,
+                    now=now,
+                    payload_bytes=one.payload_bytes,
+                    simple=one.simple,
+                    max_bytes=_MAX_BYTES,
                 ),
                 decoded,
             ),

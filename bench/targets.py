@@ -35,6 +35,7 @@ def judge(figures: Figures) -> list[Target]:
     peak = max(peaks, default=None)
     return [
         at_least("against the synced serial floor", 1.0, _ratio(rate, figures.rate("floor-sync"))),
+        at_least("against the same floor with zlib", 1.0, _ratio(rate, figures.rate("floor-zlib"))),
         at_least("against the fastest task queue measured", 1.0, _ratio(rate, max(queues, default=None))),
         at_least("against the stock worker, start of a day", 100.0, _ratio(rate, figures.rate("stock"))),
         at_least(f"against the stock worker, {depth:,} jobs into a day", 200.0, _ratio(last, stock_last)),
