@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from app.recorder.client import QUEUE
 from bench.floors import LEVELS
-from bench.workload import BARE, QUEUE_KEY, RECORDER, RECORDER_JSON, TEXTBOOK, Packing
+from bench.workload import BARE, QUEUE_KEY, RECORDER, RECORDER_JSON, TEXTBOOK, TEXTBOOK_COUNTER, Packing
 
 
 class Family(StrEnum):
@@ -90,6 +90,7 @@ CONTENDERS = (
     ),
     _floor("zlib", "all of it, with zlib instead of ISA-L", "sync", "zlib"),
     _rq("stock", Family.TEXTBOOK, "stock RQ worker (forks)", TEXTBOOK, Pace.STOCK),
+    _rq("stock-counter", Family.TEXTBOOK, "the same, counting jobs", TEXTBOOK_COUNTER, Pace.STOCK),
     _rq("simple", Family.TEXTBOOK, "RQ SimpleWorker", TEXTBOOK, Pace.SLOW, *_SIMPLE),
     _rq("simple-bare", Family.QUEUE, "RQ SimpleWorker", BARE, Pace.SLOW, *_SIMPLE),
 )

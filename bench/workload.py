@@ -44,6 +44,7 @@ class Packing:
 RECORDER = Packing(RECORD_FUNCTION)
 RECORDER_JSON = Packing(RECORD_FUNCTION, JSONSerializer)
 TEXTBOOK = Packing("bench.textbook.record")
+TEXTBOOK_COUNTER = Packing("bench.textbook_counter.record")
 BARE = Packing("bench.queues.bare.write_file")
 
 
