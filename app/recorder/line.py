@@ -1,7 +1,7 @@
 """A line to Redis on which scripts are called now, and their answers read when we come for them.
 
-Meanwhile Redis works, and so do we. Whatever goes wrong on the line, the call is made again in the ordinary way: so
-this is for scripts that may be repeated.
+Meanwhile Redis works, and so do we. A call that was lost, or refused, is made again in the ordinary way: so this is for
+scripts that may be repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from redis import Redis
 from redis.commands.core import Script
 from redis.connection import Connection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError, RedisError, ResponseError  # noqa: A004
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,9 +55,8 @@ class Line:
         return call
 
     def answer(self, call: Call) -> Any:
-        """What a script has returned. Raises redis-py's errors, once the call was made again in vain.
-
-        The answers of calls before it are lost, if nobody has read them.
+        """What a script has returned. Raises redis-py's errors: when Redis says nothing in time, else once the call was
+        made again in vain. The answers of calls before it are lost, if nobody has read them.
         """
         while call in self._unanswered and self._connection is not None:
             first = self._unanswered.popleft()
@@ -65,9 +64,9 @@ class Line:
                 answer = self._connection.read_response()
             except ResponseError:  # perhaps only that Redis doesn't know the script any more
                 continue
-            except RedisError:
+            except ConnectionError:
                 self.hang_up()
-            except BaseException:
+            except BaseException:  # a TimeoutError too: whoever calls would only wait for longer
                 self.hang_up()
                 raise
             else:

@@ -9,6 +9,7 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.recorder.client import connect
 from app.recorder.line import Line
@@ -87,6 +88,19 @@ def test_without_redis_the_answer_is_what_fails() -> None:
         call = line.call(client.register_script(ADD), ["list"], [0])
         with pytest.raises(RedisConnectionError):
             line.answer(call)
+
+
+def test_a_redis_that_says_nothing_is_not_asked_again(redis_url: str, client: Redis) -> None:
+    with Redis.from_url(redis_url, socket_timeout=0.5) as impatient:
+        line, add = Line(impatient), impatient.register_script(ADD)
+        assert line.answer(line.call(add, ["list"], [0])) == b"0"
+        client.client_pause(2_000)
+        call = line.call(add, ["list"], [1])
+        with pytest.raises(RedisTimeoutError):
+            line.answer(call)
+        client.ping()  # the pause is over
+        assert line.answer(line.call(add, ["list"], [2])) == b"2"
+    assert added(client).count(b"1") <= 1
 
 
 def test_a_health_check_doesnt_take_an_answer_for_its_own(redis_url: str) -> None:
