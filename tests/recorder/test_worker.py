@@ -446,6 +446,7 @@ def test_what_was_asked_for_ahead_is_given_back_too(connection: Redis) -> None:
     assert len(intake.take(None)) == 2
     intake.begin_to_take(known=2)
     intake.leave()
+    assert intake.taken_ahead() == [], "its answer came before all was given back"
     assert connection.lrange("rq:queue:recorder", 0, -1) == [job_id.encode() for job_id in ids]
 
 
