@@ -93,8 +93,8 @@ class DurableFiles:
     def begin(self) -> None:
         """Write all that is staged, and begin to sync it.
 
-        One kind of work at a time: threads that each need the interpreter a little, many times, and one that is busy
-        with the next file, would mostly wait for one another.
+        One thread writes, a share at a time, and a pool syncs the share before it. Beside work that keeps the
+        interpreter busy, as reading payloads does, the pool would cost more than it saves.
         """
         staged, self._staged = self._staged, []
         for first in range(0, len(staged), _SHARE):
